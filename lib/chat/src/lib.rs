@@ -1,0 +1,37 @@
+//! What the words mean and what must hold.
+//!
+//! Organizations, rooms, messages, the viewing limit and the rules that connect them, plus the ports through which the
+//! rules are fed. Pure: no runtime, no I/O, no vendor. Adapters implement the ports; jobs call them.
+//!
+//! - [`id`]: Snowflake message ids and the ids of everything else
+//! - [`policy`], [`limit`]: how much may be seen, and the stored answer
+//! - [`visibility`]: the one place that decides whether a message may be seen
+//! - [`newest()`]: the newest N messages of many rooms together
+//! - ports: [`Directory`], [`LiveIds`], [`Heads`], [`Limits`], [`Ledger`]
+
+pub mod directory;
+pub mod heads;
+pub mod id;
+pub mod ledger;
+pub mod limit;
+pub mod limits;
+pub mod live_ids;
+pub mod newest;
+pub mod policy;
+mod port;
+pub mod run;
+pub mod time;
+pub mod visibility;
+
+pub use directory::{Directory, Organization, Plan};
+pub use heads::{Head, Heads};
+pub use id::{AccountId, MessageId, OrganizationId, RoomId};
+pub use ledger::Ledger;
+pub use limit::{Boundary, LimitRow, Standing, Version};
+pub use limits::{Limits, PutOutcome};
+pub use live_ids::{Access, LiveIds, PageRequest, Pages};
+pub use newest::{Newest, newest};
+pub use policy::Policy;
+pub use port::{BoxError, PortError, PortResult};
+pub use run::RunId;
+pub use time::{Day, Epoch, Timestamp};

@@ -1,0 +1,1 @@
+//! Brings a folder of tables into a store.

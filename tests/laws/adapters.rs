@@ -1,0 +1,1 @@
+//! All adapters that stand under the laws.
