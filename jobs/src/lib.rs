@@ -1,1 +1,69 @@
-//! x
+//! What can be run.
+//!
+//! ```text
+//!  limit path
+//!
+//!  directory ─► extract-organizations ─► organization-queue ─► collect-rooms ─► room-queue ─► merge-newest ─► limits
+//!                        │                     directory, heads ─┘                live-ids ─┘        │
+//!                        └──────────────────────────────► ledger ◄───────────────────────────────────┘
+//! ```
+//!
+//! A job knows ports, never adapters. [`JOBS`] lists every job once; `lanner jobs` prints it.
+
+pub mod limits;
+pub mod operate;
+mod ports;
+mod tasks;
+
+pub use ports::{ORGANIZATION_QUEUE, Ports, ROOM_QUEUE};
+pub use tasks::{OrganizationTask, RoomTask};
+
+/// How a job runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Shape {
+    /// Ends with a report.
+    RunsOnce,
+    /// Runs until told to stop.
+    RunsOn,
+}
+
+/// A job as `lanner jobs` shows it. Its name is its file, its subcommand and its consumer group.
+#[derive(Clone, Copy, Debug, serde::Serialize)]
+pub struct Job {
+    /// Its name.
+    pub name: &'static str,
+    /// How it runs.
+    pub shape: Shape,
+    /// What it reads.
+    pub reads: &'static [&'static str],
+    /// What it writes.
+    pub writes: &'static [&'static str],
+    /// What it does, in a sentence.
+    pub about: &'static str,
+}
+
+/// All jobs, in the order of the data.
+pub const JOBS: &[Job] = &[
+    Job {
+        name: "extract-organizations",
+        shape: Shape::RunsOnce,
+        reads: &["directory", "limits"],
+        writes: &["ledger", "organization-queue", "limits"],
+        about: "opens a run and sends every free organization to the organization queue",
+    },
+    Job {
+        name: "collect-rooms",
+        shape: Shape::RunsOn,
+        reads: &["organization-queue", "directory", "heads"],
+        writes: &["room-queue", "ledger"],
+        about: "finds the rooms that an organization sees now, and drops the ones quiet for too long",
+    },
+    Job {
+        name: "merge-newest",
+        shape: Shape::RunsOn,
+        reads: &["room-queue", "live-ids", "directory"],
+        writes: &["limits", "ledger"],
+        about: "merges the rooms newest first until the N-th message and stores the limit",
+    },
+];

@@ -24,7 +24,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, warn};
 
 use crate::batcher::{Batcher, Batching};
-use crate::work::{Begin, Cause, Verdict, Work};
+use crate::work::{Attempts, Begin, Cause, Verdict, Work};
 use crate::{Backoff, Delivery, Queue, QueueError, Receipt};
 
 /// How a queue is consumed.
@@ -116,6 +116,7 @@ pub struct Consumer<W: Work> {
 struct Inner<W: Work> {
     queue: Arc<dyn Queue>,
     work: Arc<W>,
+    attempts: Arc<dyn Attempts<W::Task>>,
     settings: ConsumerSettings,
     counters: Counters,
     held: Mutex<HashMap<Receipt, Held>>,
@@ -128,7 +129,13 @@ struct Inner<W: Work> {
 
 impl<W: Work> Consumer<W> {
     /// A consumer that runs until `stop`. Call from within a runtime.
-    pub fn new(queue: Arc<dyn Queue>, work: Arc<W>, settings: ConsumerSettings, stop: CancellationToken) -> Self {
+    pub fn new(
+        queue: Arc<dyn Queue>,
+        work: Arc<W>,
+        attempts: Arc<dyn Attempts<W::Task>>,
+        settings: ConsumerSettings,
+        stop: CancellationToken,
+    ) -> Self {
         let batching = Batching { max: queue.limits().batch_max, linger: queue.limits().linger };
         let for_done = Arc::clone(&queue);
         let done = Batcher::start(batching, move |receipts: Vec<Receipt>| {
@@ -143,6 +150,7 @@ impl<W: Work> Consumer<W> {
         let inner = Inner {
             queue,
             work,
+            attempts,
             settings,
             counters: Counters::default(),
             held: Mutex::new(HashMap::new()),
@@ -297,12 +305,13 @@ impl<W: Work> Inner<W> {
         } else {
             None
         };
-        match self.work.begin(&task).await {
+        match self.attempts.begin(&task).await {
             Ok(Begin::Attempt(attempt)) => self.attempt(delivery, &task, attempt, lost).await,
             Ok(Begin::NothingToDo) => {
                 count(&self.counters.dropped);
                 self.acknowledge(delivery).await;
             }
+            Ok(Begin::Unknown(cause)) => self.put_aside(delivery, &cause).await,
             Err(cause) => {
                 warn!(queue = self.queue.name(), error = %cause.error, "attempt could not be counted");
                 self.return_after(delivery, self.settings.backoff.jittered(delivery.receive_count)).await;
@@ -335,14 +344,14 @@ impl<W: Work> Inner<W> {
             Verdict::Again { after, cause } => {
                 warn!(queue = self.queue.name(), attempt, class = cause.class, error = cause.error, "attempt failed");
                 count(&self.counters.again);
-                if self.work.fail(task, &cause).await.is_ok() {
+                if self.attempts.fail(task, &cause).await.is_ok() {
                     let after = after.unwrap_or_else(|| self.settings.backoff.jittered(attempt));
                     self.return_after(delivery, after).await;
                 }
             }
             Verdict::Bury { cause } => {
                 error!(queue = self.queue.name(), class = cause.class, error = cause.error, "task can never succeed");
-                if self.work.bury(task, &cause).await.is_ok() {
+                if self.attempts.bury(task, &cause).await.is_ok() {
                     count(&self.counters.buried);
                     self.acknowledge(delivery).await;
                 }
@@ -357,7 +366,7 @@ impl<W: Work> Inner<W> {
             error = cause.error,
             "task parked after its last attempt"
         );
-        if self.work.park(task, cause).await.is_ok() {
+        if self.attempts.park(task, cause).await.is_ok() {
             count(&self.counters.parked);
             self.acknowledge(delivery).await;
         }
@@ -365,7 +374,7 @@ impl<W: Work> Inner<W> {
 
     async fn put_aside(&self, delivery: &Delivery, cause: &Cause) {
         error!(queue = self.queue.name(), class = cause.class, error = cause.error, "message cannot be read");
-        if self.work.put_aside(&delivery.body, cause).await.is_ok() {
+        if self.attempts.put_aside(&delivery.body, cause).await.is_ok() {
             count(&self.counters.unreadable);
             self.acknowledge(delivery).await;
         }
@@ -373,7 +382,7 @@ impl<W: Work> Inner<W> {
 
     async fn forgive(&self, delivery: &Delivery, task: &W::Task) {
         let forgiving = async {
-            if let Err(cause) = self.work.forgive(task).await {
+            if let Err(cause) = self.attempts.forgive(task).await {
                 warn!(queue = self.queue.name(), error = %cause.error, "attempt could not be forgiven");
             }
             self.release(delivery).await;

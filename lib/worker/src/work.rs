@@ -51,35 +51,34 @@ pub enum Verdict {
 }
 
 /// What beginning an attempt found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Begin {
     /// Attempt number `n`, from 1. It is counted durably, so that a task that kills the process is noticed, too.
     Attempt(u32),
     /// There is nothing to do (settled or cancelled before): the message is deleted.
     NothingToDo,
+    /// Nobody knows of such a task: the message is kept aside with this cause.
+    Unknown(Cause),
 }
 
 /// How attempts are counted and how tasks end badly. Every answer is durable when the call returns; an error means that
 /// nothing is known, and the message is left to return.
 #[async_trait]
-pub trait Attempts: Send + Sync + 'static {
-    /// What a message means.
-    type Task: Send + Sync + 'static;
-
+pub trait Attempts<T>: Send + Sync {
     /// Counts an attempt, before any work is done.
-    async fn begin(&self, task: &Self::Task) -> Result<Begin, Cause>;
+    async fn begin(&self, task: &T) -> Result<Begin, Cause>;
 
     /// Takes one attempt back: the work was stopped in good order.
-    async fn forgive(&self, task: &Self::Task) -> Result<(), Cause>;
+    async fn forgive(&self, task: &T) -> Result<(), Cause>;
 
     /// Notes a failed attempt; there will be another.
-    async fn fail(&self, task: &Self::Task, cause: &Cause) -> Result<(), Cause>;
+    async fn fail(&self, task: &T, cause: &Cause) -> Result<(), Cause>;
 
     /// Ends the task: every attempt failed.
-    async fn park(&self, task: &Self::Task, cause: &Cause) -> Result<(), Cause>;
+    async fn park(&self, task: &T, cause: &Cause) -> Result<(), Cause>;
 
     /// Ends the task: it can never succeed.
-    async fn bury(&self, task: &Self::Task, cause: &Cause) -> Result<(), Cause>;
+    async fn bury(&self, task: &T, cause: &Cause) -> Result<(), Cause>;
 
     /// Keeps a message that means nothing, with its bytes.
     async fn put_aside(&self, body: &[u8], cause: &Cause) -> Result<(), Cause>;
@@ -87,7 +86,10 @@ pub trait Attempts: Send + Sync + 'static {
 
 /// A queue-fed job.
 #[async_trait]
-pub trait Work: Attempts {
+pub trait Work: Send + Sync + 'static {
+    /// What a message means.
+    type Task: Send + Sync + 'static;
+
     /// Reads a message. An error puts it aside, whole.
     fn decode(&self, body: &[u8]) -> Result<Self::Task, Cause>;
 

@@ -1,0 +1,136 @@
+//! `merge-newest`: merges an organization's rooms newest first until the N-th message, stores the limit under the version
+//! rule, then the ledger row, then acknowledges.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chat::ledger::{Figures, Item, Stage, State};
+use chat::{Epoch, LimitRow, Limits, LiveIds, Organization, OrganizationId, Plan, PutOutcome, Version};
+use tokio_util::sync::CancellationToken;
+use worker::{Batcher, Cause, Consumer, ConsumerReport, QueueError, Verdict, Work};
+
+use super::compute::{Computed, compute};
+use super::release::release_if_stored;
+use super::stage::{Failed, LedgerStage, OfItem, StageSettings, batched, call, organizations};
+use super::verdict_of;
+use crate::tasks::{Message, RoomTask};
+use crate::{Ports, ROOM_QUEUE};
+
+/// Runs until stopped.
+pub async fn run(
+    ports: &Ports,
+    settings: StageSettings,
+    stop: CancellationToken,
+) -> Result<ConsumerReport, QueueError> {
+    let ledger = Arc::new(LedgerStage::new(&ports.ledger, Stage::MergeNewest, ROOM_QUEUE, settings.batch_max));
+    let job = Arc::new(MergeNewest::new(ports, Arc::clone(&ledger), settings.batch_max));
+    Consumer::new(Arc::clone(&ports.room_queue), job, ledger, settings.consumer, stop).run().await
+}
+
+impl OfItem for RoomTask {
+    fn item(&self) -> Item {
+        Item { run: self.run.clone(), organization: self.organization }
+    }
+}
+
+struct MergeNewest {
+    ledger: Arc<LedgerStage>,
+    organizations: Batcher<OrganizationId, Result<Option<Organization>, Failed>>,
+    put: Batcher<LimitRow, Result<PutOutcome, Failed>>,
+    limits: Arc<dyn Limits>,
+    live_ids: Arc<dyn LiveIds>,
+    epoch: Epoch,
+}
+
+impl MergeNewest {
+    fn new(ports: &Ports, ledger: Arc<LedgerStage>, batch_max: usize) -> Self {
+        let limits = Arc::clone(&ports.limits);
+        let put = batched(batch_max, move |rows: Arc<Vec<LimitRow>>| {
+            let limits = Arc::clone(&limits);
+            async move { limits.put(&rows).await }
+        });
+        Self {
+            ledger,
+            organizations: organizations(&ports.directory, batch_max),
+            put,
+            limits: Arc::clone(&ports.limits),
+            live_ids: Arc::clone(&ports.live_ids),
+            epoch: ports.epoch,
+        }
+    }
+
+    async fn merge(&self, task: &RoomTask) -> Result<Verdict, Failed> {
+        let version = Version { plan_version: task.plan_version, as_of: task.as_of, collected_at: task.collected_at };
+        let question = Computed {
+            run: &task.run,
+            organization: task.organization,
+            policy: task.policy,
+            version,
+            rooms_seen: task.rooms_seen,
+            rooms: &task.rooms,
+        };
+        let row = match compute(&*self.live_ids, self.epoch, question).await {
+            Ok(row) => row,
+            Err(error) => return Ok(verdict_of(&error)),
+        };
+        // Asked again right before writing: without a plan version nothing else keeps an upgraded organization unlimited.
+        match call(&self.organizations, task.organization).await? {
+            Some(organization) if organization.plan == Plan::Paid => {
+                if let Err(error) = release_if_stored(&*self.limits, &organization, &task.run, task.as_of).await {
+                    return Ok(verdict_of(&error));
+                }
+                self.ledger.settle(task.item(), State::Released, Figures::default()).await?;
+                return Ok(Verdict::Done);
+            }
+            Some(_) => {}
+            None => {
+                let words = format!("the directory no longer knows organization {}", task.organization);
+                return Ok(Verdict::Bury { cause: Cause::new("unknown organization", words) });
+            }
+        }
+        let outcome = call(&self.put, row.clone()).await?;
+        let (state, figures) = settlement(&row, &outcome);
+        self.ledger.settle(task.item(), state, figures).await?;
+        Ok(Verdict::Done)
+    }
+}
+
+/// How an organization ends, and with which figures.
+fn settlement(row: &LimitRow, outcome: &PutOutcome) -> (State, Figures) {
+    let previous = match outcome {
+        // The row before this run; when this run had written already, the row that stood before it.
+        PutOutcome::Stored { previous: Some(before) } if before.run == row.run => {
+            before.previous_first_visible_message_id
+        }
+        PutOutcome::Stored { previous } => previous.as_ref().and_then(LimitRow::first_visible_message_id),
+        PutOutcome::Superseded | PutOutcome::Released => None,
+    };
+    let state = match outcome {
+        PutOutcome::Stored { .. } => State::Done,
+        PutOutcome::Superseded => State::Superseded,
+        PutOutcome::Released => State::Released,
+    };
+    let figures = Figures {
+        rooms: row.rooms,
+        rooms_opened: row.rooms_opened,
+        messages_read: row.messages_read,
+        read_units: 0.0,
+        visible_messages: row.visible_messages,
+        first_visible_message_id: row.first_visible_message_id(),
+        previous_first_visible_message_id: previous,
+    };
+    (state, figures)
+}
+
+#[async_trait]
+impl Work for MergeNewest {
+    type Task = RoomTask;
+
+    fn decode(&self, body: &[u8]) -> Result<RoomTask, Cause> {
+        RoomTask::decode(body)
+    }
+
+    async fn handle(&self, task: &RoomTask) -> Verdict {
+        self.merge(task).await.unwrap_or_else(|failed| failed.verdict)
+    }
+}

@@ -1,0 +1,33 @@
+//! Releasing a limit: the plan no longer limits, and whoever sees it first marks the row.
+
+use chat::{LimitRow, Limits, Organization, PortResult, RunId, Standing, Timestamp, Version};
+
+/// Marks `row` as released, under a version that a result still on its way does not reach.
+pub(super) async fn release(
+    limits: &dyn Limits,
+    row: &LimitRow,
+    organization: &Organization,
+    run: &RunId,
+    as_of: Timestamp,
+) -> PortResult<()> {
+    let now = Timestamp::now();
+    let version = Version {
+        plan_version: organization.plan_version.max(row.version.plan_version),
+        as_of: as_of.max(row.version.as_of),
+        collected_at: now.max(row.version.collected_at),
+    };
+    limits.put(&[row.release(version, run.clone(), now)]).await.map(|_| ())
+}
+
+/// Releases the organization's limit, if one is stored.
+pub(super) async fn release_if_stored(
+    limits: &dyn Limits,
+    organization: &Organization,
+    run: &RunId,
+    as_of: Timestamp,
+) -> PortResult<()> {
+    match limits.get(&[organization.id]).await?.into_iter().next().flatten() {
+        Some(row) if row.standing != Standing::Released => release(limits, &row, organization, run, as_of).await,
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,85 @@
+//! Waits until a run is finished, and sends again what a queue has lost.
+
+use std::time::Duration;
+
+use chat::ledger::{Filter, Phase, Progress, State};
+use chat::{PortError, RunId};
+use tokio_util::sync::CancellationToken;
+
+use super::extract_organizations::{self, ExtractError};
+use crate::Ports;
+
+/// How often the ledger is asked at least.
+const POLL: Duration = Duration::from_millis(100);
+/// For so many polls in a row nothing moved and both queues were empty: then messages are missing.
+const STALLED_POLLS: u32 = 20;
+/// Organizations sent again at once.
+const RESEND: usize = 1_000;
+
+/// Why waiting ended without a finished run.
+#[derive(Debug, thiserror::Error)]
+pub enum WaitError {
+    /// The run is not in the ledger.
+    #[error("there is no run {0}")]
+    UnknownRun(RunId),
+    /// A port failed.
+    #[error(transparent)]
+    Port(#[from] PortError),
+    /// Sending again failed.
+    #[error(transparent)]
+    Extract(#[from] ExtractError),
+}
+
+/// Waits until the run is finished, cancelled, or `stop`. `on_progress` is told at each look. A queue is never a source of
+/// truth: when both queues are empty and nothing moves, what is not settled is sent again from the ledger.
+pub async fn wait_until_finished(
+    ports: &Ports,
+    run: &RunId,
+    stop: &CancellationToken,
+    mut on_progress: impl FnMut(&Progress),
+) -> Result<Progress, WaitError> {
+    let mut still = 0;
+    let mut before = None;
+    loop {
+        let asked = tokio::time::Instant::now();
+        let progress = ports.ledger.progress(run).await?.ok_or_else(|| WaitError::UnknownRun(run.clone()))?;
+        on_progress(&progress);
+        if matches!(progress.phase(), Phase::Finished | Phase::Cancelled) || stop.is_cancelled() {
+            return Ok(progress);
+        }
+        still = if before.as_ref() == Some(&progress.counts) && queues_are_empty(ports).await { still + 1 } else { 0 };
+        if still >= STALLED_POLLS && progress.phase() == Phase::Running {
+            still = 0;
+            send_again(ports, &progress).await?;
+        }
+        before = Some(progress.counts);
+        // Asking costs time in proportion to the run's size: never spend more than a tenth of the time on it.
+        let pause = POLL.max(9 * asked.elapsed());
+        let _ = tokio::time::timeout(pause, stop.cancelled()).await;
+    }
+}
+
+async fn queues_are_empty(ports: &Ports) -> bool {
+    for queue in [&ports.organization_queue, &ports.room_queue] {
+        match queue.depth().await {
+            Ok(depth) if depth.visible + depth.hidden == 0 => {}
+            Ok(_) | Err(_) => return false,
+        }
+    }
+    true
+}
+
+async fn send_again(ports: &Ports, progress: &Progress) -> Result<(), WaitError> {
+    let unsettled = vec![State::Pending, State::Running, State::Retrying];
+    let mut filter = Filter { states: unsettled, after: None };
+    loop {
+        let page = ports.ledger.organizations(&progress.run.id, &filter, RESEND).await?;
+        let ids: Vec<_> = page.iter().map(|row| row.organization).collect();
+        tracing::warn!(run = %progress.run.id, organizations = ids.len(), "messages are missing: sending again from the ledger");
+        extract_organizations::send(ports, &progress.run, &ids).await?;
+        if page.len() < RESEND {
+            return Ok(());
+        }
+        filter.after = ids.last().copied();
+    }
+}
