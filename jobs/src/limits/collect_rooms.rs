@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use chat::ledger::{Figures, Item, Stage, State};
+use chat::ledger::{Item, Stage, State};
 use chat::visibility::Window;
 use chat::{Epoch, Head, Heads, Limits, Organization, OrganizationId, Plan, RoomId, Timestamp};
 use tokio_util::sync::CancellationToken;
@@ -70,10 +70,11 @@ impl CollectRooms {
             return Ok(Verdict::Bury { cause: Cause::new("unknown organization", words) });
         };
         if organization.plan == Plan::Paid {
-            if let Err(error) = release_if_stored(&*self.limits, &organization, &task.run, task.as_of).await {
-                return Ok(verdict_of(&error));
-            }
-            self.ledger.settle(task.item(), State::Released, Figures::default()).await?;
+            let figures = match release_if_stored(&*self.limits, &organization, &task.run, task.as_of).await {
+                Ok(figures) => figures,
+                Err(error) => return Ok(verdict_of(&error)),
+            };
+            self.ledger.settle(task.item(), State::Released, figures).await?;
             return Ok(Verdict::Done);
         }
         let rooms = call(&self.rooms, task.organization).await?;

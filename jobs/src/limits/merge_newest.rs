@@ -76,10 +76,11 @@ impl MergeNewest {
         // Asked again right before writing: without a plan version nothing else keeps an upgraded organization unlimited.
         match call(&self.organizations, task.organization).await? {
             Some(organization) if organization.plan == Plan::Paid => {
-                if let Err(error) = release_if_stored(&*self.limits, &organization, &task.run, task.as_of).await {
-                    return Ok(verdict_of(&error));
-                }
-                self.ledger.settle(task.item(), State::Released, Figures::default()).await?;
+                let figures = match release_if_stored(&*self.limits, &organization, &task.run, task.as_of).await {
+                    Ok(figures) => figures,
+                    Err(error) => return Ok(verdict_of(&error)),
+                };
+                self.ledger.settle(task.item(), State::Released, figures).await?;
                 return Ok(Verdict::Done);
             }
             Some(_) => {}

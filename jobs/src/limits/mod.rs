@@ -9,8 +9,9 @@ mod stage;
 mod wait;
 
 pub use compute::{Computed, compute};
+pub use extract_organizations::ExtractError;
 pub use stage::StageSettings;
-pub use wait::{WaitError, wait_until_finished};
+pub use wait::{Until, WaitError, wait_until_finished};
 
 use chat::PortError;
 use worker::{Cause, Verdict};

@@ -1,5 +1,6 @@
 //! Releasing a limit: the plan no longer limits, and whoever sees it first marks the row.
 
+use chat::ledger::Figures;
 use chat::{LimitRow, Limits, Organization, PortResult, RunId, Standing, Timestamp, Version};
 
 /// Marks `row` as released, under a version that a result still on its way does not reach.
@@ -19,15 +20,15 @@ pub(super) async fn release(
     limits.put(&[row.release(version, run.clone(), now)]).await.map(|_| ())
 }
 
-/// Releases the organization's limit, if one is stored.
+/// Releases the organization's limit, if one is stored. Answers the figures for the ledger: the boundary that ended.
 pub(super) async fn release_if_stored(
     limits: &dyn Limits,
     organization: &Organization,
     run: &RunId,
     as_of: Timestamp,
-) -> PortResult<()> {
-    match limits.get(&[organization.id]).await?.into_iter().next().flatten() {
-        Some(row) if row.standing != Standing::Released => release(limits, &row, organization, run, as_of).await,
-        _ => Ok(()),
-    }
+) -> PortResult<Figures> {
+    let stored = limits.get(&[organization.id]).await?.into_iter().next().flatten();
+    let Some(row) = stored.filter(|row| row.standing != Standing::Released) else { return Ok(Figures::default()) };
+    release(limits, &row, organization, run, as_of).await?;
+    Ok(Figures { previous_first_visible_message_id: row.first_visible_message_id(), ..Figures::default() })
 }

@@ -16,6 +16,28 @@ const STALLED_POLLS: u32 = 20;
 /// Organizations sent again at once.
 const RESEND: usize = 1_000;
 
+/// What is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// Every organization is terminal or waits for another attempt.
+    Attempted,
+    /// Every organization is terminal.
+    Settled,
+}
+
+impl Until {
+    fn reached(self, progress: &Progress) -> bool {
+        match progress.phase() {
+            Phase::Finished | Phase::Cancelled => true,
+            Phase::Extracting => false,
+            Phase::Running => {
+                let waiting = progress.counts.settled() + progress.counts.of(State::Retrying);
+                self == Self::Attempted && waiting == progress.counts.expected()
+            }
+        }
+    }
+}
+
 /// Why waiting ended without a finished run.
 #[derive(Debug, thiserror::Error)]
 pub enum WaitError {
@@ -30,11 +52,12 @@ pub enum WaitError {
     Extract(#[from] ExtractError),
 }
 
-/// Waits until the run is finished, cancelled, or `stop`. `on_progress` is told at each look. A queue is never a source of
+/// Waits until the run has come so far, is cancelled, or `stop`. `on_progress` is told at each look. A queue is never a source of
 /// truth: when both queues are empty and nothing moves, what is not settled is sent again from the ledger.
 pub async fn wait_until_finished(
     ports: &Ports,
     run: &RunId,
+    until: Until,
     stop: &CancellationToken,
     mut on_progress: impl FnMut(&Progress),
 ) -> Result<Progress, WaitError> {
@@ -44,7 +67,7 @@ pub async fn wait_until_finished(
         let asked = tokio::time::Instant::now();
         let progress = ports.ledger.progress(run).await?.ok_or_else(|| WaitError::UnknownRun(run.clone()))?;
         on_progress(&progress);
-        if matches!(progress.phase(), Phase::Finished | Phase::Cancelled) || stop.is_cancelled() {
+        if until.reached(&progress) || stop.is_cancelled() {
             return Ok(progress);
         }
         still = if before.as_ref() == Some(&progress.counts) && queues_are_empty(ports).await { still + 1 } else { 0 };

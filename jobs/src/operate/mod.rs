@@ -1,1 +1,4 @@
 //! What an operator runs by hand.
+
+pub mod explain;
+pub mod rerun;

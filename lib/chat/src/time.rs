@@ -43,7 +43,7 @@ impl std::fmt::Display for Timestamp {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let time = DateTime::from_timestamp_millis(i64::try_from(self.0).unwrap_or(i64::MAX))
             .unwrap_or(DateTime::<Utc>::MAX_UTC);
-        let format = if self.0 % 1000 == 0 { SecondsFormat::Secs } else { SecondsFormat::Millis };
+        let format = if self.0.is_multiple_of(1000) { SecondsFormat::Secs } else { SecondsFormat::Millis };
         f.write_str(&time.to_rfc3339_opts(format, true))
     }
 }

@@ -1,0 +1,133 @@
+//! `lanner explain`: why an organization sees what it sees.
+
+use chat::ledger::State;
+use chat::{LimitRow, OrganizationId, Plan, Timestamp};
+use clap::Args;
+use jobs::operate::explain::{Explanation, Rule, explain};
+use serde_json::json;
+
+use super::App;
+use crate::exit::{self, Outcome};
+use crate::output::{self, Column, facts, minute, or_dash, table, thousands};
+use crate::wiring;
+
+/// Explain what an organization sees: which rule binds, which rooms contribute, what is hidden
+#[derive(Args, Debug)]
+pub struct ExplainArgs {
+    /// The organization
+    #[arg(long, value_name = "ID")]
+    organization: OrganizationId,
+    /// Explain what is seen at this instant [default: now]
+    #[arg(long, value_name = "INSTANT")]
+    at: Option<Timestamp>,
+    /// Show so many rooms, those that contribute most
+    #[arg(long, value_name = "N", default_value_t = 15)]
+    rooms: usize,
+}
+
+pub async fn run(app: &App, args: &ExplainArgs) -> Outcome {
+    let opened = wiring::open(&app.settings, wiring::Access::Read, "explain").await?;
+    let at = args.at.unwrap_or_else(Timestamp::now);
+    let found = explain(&opened.ports, args.organization, app.settings.policy()?, at).await?;
+    if app.json {
+        output::json(&as_json(&found))?;
+    } else {
+        print(&found, &opened.ports, args.rooms);
+    }
+    Ok(exit::DONE)
+}
+
+fn as_json(found: &Explanation) -> serde_json::Value {
+    let rooms: Vec<_> = found.rooms.iter().map(|(room, share)| json!({"room": room, "share": share})).collect();
+    let attempts: Vec<_> = found.attempts.iter().map(|(run, row)| json!({"run": run, "organization": row})).collect();
+    json!({
+        "organization": found.organization.id,
+        "plan": if found.organization.plan == Plan::Free { "free" } else { "paid" },
+        "at": found.at,
+        "rule": found.rule,
+        "policy": found.policy,
+        "boundary": found.boundary,
+        "stored": found.stored,
+        "total": found.total(),
+        "rooms": rooms,
+        "attempts": attempts,
+        "history": found.history,
+    })
+}
+
+fn print(found: &Explanation, ports: &jobs::Ports, rooms_shown: usize) {
+    let total = found.total();
+    let rule = match found.rule {
+        Rule::Unlimited => "none: the plan does not limit".to_owned(),
+        Rule::AgeUntilComputed => "age alone: no limit is computed yet".to_owned(),
+        Rule::Age if found.stored.as_ref().and_then(LimitRow::first_visible_message_id).is_some() => {
+            "age: the count boundary has grown older than the age".to_owned()
+        }
+        Rule::Age => "age: there are not more messages than the policy shows".to_owned(),
+        Rule::Count => format!("count: the newest {} messages", thousands(found.policy.n() as u64)),
+    };
+    let boundary = found.boundary.map_or_else(|| "none".to_owned(), |id| format!("{id} ({})", ports.epoch.time_of(id)));
+    let computed = found
+        .stored
+        .as_ref()
+        .map_or_else(|| "never".to_owned(), |row| format!("as of {} by run {}", row.version.as_of, row.run));
+    println!(
+        "{}",
+        facts(&[
+            ("organization", found.organization.id.to_string()),
+            ("plan", if found.organization.plan == Plan::Free { "free" } else { "paid" }.to_owned()),
+            ("rule that binds", rule),
+            ("oldest visible id", boundary),
+            ("computed", computed),
+            (
+                "visible",
+                format!("{} messages in {} rooms", thousands(total.visible), thousands(found.rooms.len() as u64))
+            ),
+            ("hidden by count", thousands(total.hidden_by_count)),
+            ("hidden by age", thousands(total.hidden_by_age)),
+        ])
+    );
+    if !found.rooms.is_empty() {
+        let columns = [
+            Column::Number("room"),
+            Column::Number("visible"),
+            Column::Number("by count"),
+            Column::Number("by age"),
+            Column::Text("newest message"),
+        ];
+        let rows = found.rooms.iter().take(rooms_shown).map(|(room, share)| {
+            vec![
+                room.to_string(),
+                thousands(share.visible),
+                thousands(share.hidden_by_count),
+                thousands(share.hidden_by_age),
+                or_dash(share.newest.map(|id| minute(ports.epoch.time_of(id)))),
+            ]
+        });
+        println!("\n{}", table(&columns, rows));
+        if found.rooms.len() > rooms_shown {
+            println!("... and {} more rooms (--rooms N)", thousands((found.rooms.len() - rooms_shown) as u64));
+        }
+    }
+    print_past(found);
+}
+
+fn print_past(found: &Explanation) {
+    if !found.attempts.is_empty() {
+        let columns = [Column::Text("run"), Column::Text("state"), Column::Number("attempts"), Column::Text("error")];
+        let rows = found.attempts.iter().map(|(run, row)| {
+            let error = row.error.clone().filter(|_| row.state != State::Done).unwrap_or_default();
+            vec![run.to_string(), row.state.to_string(), row.attempts.to_string(), error]
+        });
+        println!("\n{}", table(&columns, rows));
+    }
+    if !found.history.is_empty() {
+        let columns =
+            [Column::Text("boundary as of"), Column::Number("from"), Column::Number("to"), Column::Text("cause")];
+        let rows = found
+            .history
+            .iter()
+            .map(|entry| vec![minute(entry.as_of), or_dash(entry.old), or_dash(entry.new), entry.cause.clone()]);
+        println!("\n{}", table(&columns, rows));
+    }
+}

@@ -1,0 +1,139 @@
+//! `lanner import`: a folder of tables becomes the data directory's content.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use embedded::EmbeddedLoad;
+use import::{ImportError, ImportOptions, ImportReport, Progress as ImportProgress, Stage};
+
+use super::App;
+use crate::exit::{self, Failure, Outcome};
+use crate::output::{self, Column, table, thousands};
+use crate::progress::Progress;
+use crate::wiring;
+
+/// Rows left out that are named on the terminal; --json names more.
+const NAMED: usize = 10;
+
+/// Bring a folder of tables into the data directory
+///
+/// The folder holds organizations, accounts, rooms, memberships and messages, each as .parquet or .csv (with a header), and
+/// perhaps meta.json with epoch_ms, the epoch of the message ids. Rows can stand in any order. The directory is replaced by
+/// what the tables say; messages are added to those that are there. An import that was interrupted is finished by running it again.
+#[derive(Args, Debug)]
+pub struct ImportArgs {
+    /// The folder
+    #[arg(value_name = "PATH")]
+    path: PathBuf,
+    /// Leave out bad rows and count them, instead of stopping at the first
+    #[arg(long)]
+    skip_bad: bool,
+}
+
+pub async fn run(app: &App, args: &ImportArgs) -> Outcome {
+    let report = import_folder(app, &args.path, args.skip_bad).await?;
+    if app.json {
+        output::json(&report)?;
+    } else {
+        print(&report);
+    }
+    let left_out: u64 = report.tables.values().map(|table| table.left_out.count()).sum();
+    Ok(if left_out > 0 { exit::PARTIAL } else { exit::DONE })
+}
+
+/// Imports the folder, with progress.
+pub async fn import_folder(app: &App, path: &Path, skip_bad: bool) -> Result<ImportReport, Failure> {
+    if !path.is_dir() {
+        return Err(Failure::usage(format!(
+            "{} is not a folder: give the folder that holds the tables",
+            path.display()
+        )));
+    }
+    let data_dir = wiring::data_dir(&app.settings, wiring::Access::Exclusive, "import").await?;
+    let directory = wiring::directory(&app.settings, &data_dir).await?;
+    let set = app.settings.epoch()?;
+    let settle_epoch = |epoch| {
+        let data_dir = data_dir.clone();
+        async move { data_dir.fix_epoch(set.unwrap_or(epoch)).await }
+    };
+    let mut load = EmbeddedLoad::new(data_dir.clone(), directory, settle_epoch);
+    let options = ImportOptions { skip_bad, ..ImportOptions::new(data_dir.path()) };
+    let mut shown: Option<(Stage, Progress)> = None;
+    let quiet = app.json;
+    let mut show = move |progress: ImportProgress| {
+        let same = shown.as_ref().is_some_and(|(stage, _)| *stage == progress.stage);
+        if !same {
+            if let Some((_, bar)) = shown.take() {
+                bar.finish();
+            }
+            shown = Some((progress.stage, Progress::new(words(progress.stage), quiet)));
+        }
+        if let Some((_, bar)) = &mut shown {
+            bar.at(progress.done, progress.total.unwrap_or(0));
+        }
+    };
+    let imported = tokio::select! {
+        imported = import::import(path, &options, &mut load, &mut show) => imported,
+        () = app.stop.cancelled() => {
+            return Err(Failure::new(exit::TEMPORARY, anyhow::anyhow!("interrupted: run the same import again to finish it")));
+        }
+    };
+    imported.map_err(Failure::from)
+}
+
+fn words(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Organizations => "read organizations",
+        Stage::Accounts => "read accounts",
+        Stage::Rooms => "read rooms",
+        Stage::Memberships => "read memberships",
+        Stage::Messages => "read messages",
+        Stage::CheckMessages => "check messages",
+        Stage::LoadDirectory => "load directory",
+        Stage::LoadMessages => "load messages",
+    }
+}
+
+fn print(report: &ImportReport) {
+    let columns = [
+        Column::Text("file"),
+        Column::Number("rows"),
+        Column::Number("loaded"),
+        Column::Number("repeated"),
+        Column::Number("left out"),
+    ];
+    let rows = report.tables.values().map(|table| {
+        let counts = [table.rows, table.loaded, table.duplicates, table.left_out.count()];
+        std::iter::once(table.file.clone()).chain(counts.map(thousands)).collect()
+    });
+    println!("{}\n", table(&columns, rows));
+    println!("epoch of the message ids: {}", report.epoch.0);
+    println!("messages: {} live, {} deleted", thousands(report.live_messages), thousands(report.deleted_messages));
+    if report.ended_memberships > 0 {
+        println!("memberships that have ended: {}", thousands(report.ended_memberships));
+    }
+    for table in report.tables.values() {
+        if !table.ignored_columns.is_empty() {
+            println!("{}: ignored columns: {}", table.file, table.ignored_columns.join(", "));
+        }
+    }
+    if !report.ignored_files.is_empty() {
+        println!("ignored files: {}", report.ignored_files.join(", "));
+    }
+    let named = report.tables.values().flat_map(|table| &table.left_out.rows);
+    for bad in named.take(NAMED) {
+        println!("left out: {bad}");
+    }
+}
+
+impl From<ImportError> for Failure {
+    fn from(error: ImportError) -> Self {
+        let code = match &error {
+            ImportError::Scratch { .. } | ImportError::Changed { .. } => exit::TEMPORARY,
+            ImportError::Load { source, .. } if source.is_temporary() => exit::TEMPORARY,
+            ImportError::Load { .. } => exit::FAILED,
+            _ => exit::INPUT,
+        };
+        Self::new(code, error)
+    }
+}

@@ -1,0 +1,150 @@
+//! One job by itself: `lanner extract-organizations`, `lanner collect-rooms`, `lanner merge-newest`.
+
+use chat::{RunId, Timestamp};
+use clap::Args;
+use jobs::limits::{Until, collect_rooms, extract_organizations, merge_newest, wait_until_finished};
+use worker::ConsumerReport;
+
+use super::run::exit_code;
+use super::{App, Question, manual_run_id};
+use crate::exit::{Failure, Outcome};
+use crate::output::{facts, json, thousands};
+use crate::progress::Progress;
+use crate::wiring;
+
+/// Open a run and send every free organization to the organization queue
+///
+/// Run by a scheduler. Workers (collect-rooms, merge-newest) do the rest. Two starts in one slot join the same run, and a
+/// start after an interruption goes on where the last one stopped.
+#[derive(Args, Debug)]
+pub struct ExtractArgs {
+    #[command(flatten)]
+    question: Question,
+    /// Name of the run [default: from --job-name, else manual-<now>]
+    #[arg(long, value_name = "RUN", conflicts_with = "job_name")]
+    run: Option<RunId>,
+    /// Name of the Kubernetes Job, whose suffix is the slot in minutes since 1970; --as-of defaults to the slot
+    #[arg(long, value_name = "NAME", env = "LANNER_JOB_NAME")]
+    job_name: Option<String>,
+    /// Wait until the workers have settled every organization
+    #[arg(long)]
+    wait: bool,
+}
+
+pub async fn extract(app: &App, args: &ExtractArgs) -> Outcome {
+    let slot = match (&args.run, &args.job_name) {
+        (None, Some(name)) => Some(slot_of(name)?),
+        _ => None,
+    };
+    let (as_of, policy) = args.question.resolve(&app.settings, slot.unwrap_or_else(Timestamp::now))?;
+    let id = match (&args.run, slot) {
+        (Some(id), _) => id.clone(),
+        (None, Some(slot)) => RunId::new(format!("daily-{}Z", &slot.to_string()[..16])).map_err(Failure::usage)?,
+        (None, None) => manual_run_id("manual")?,
+    };
+    let opened = wiring::open(&app.settings, wiring::Access::Write, "extract-organizations").await?;
+    let ports = &opened.ports;
+    let mut bar = Progress::new("organizations sent", app.json);
+    let new = extract_organizations::all_free(id, as_of, policy);
+    let extracted = extract_organizations::extract(ports, &new, |sent| bar.at(sent, 0)).await?;
+    bar.finish();
+    if !args.wait {
+        if app.json {
+            json(&serde_json::json!({"run": extracted.run, "sent": extracted.sent, "released": extracted.released}))?;
+        } else {
+            println!(
+                "{}",
+                facts(&[
+                    ("run", extracted.run.id.to_string()),
+                    ("as of", extracted.run.as_of.to_string()),
+                    ("sent", format!("{} organizations", thousands(extracted.sent))),
+                    ("released", format!("{} limits", thousands(extracted.released))),
+                ])
+            );
+        }
+        return Ok(crate::exit::DONE);
+    }
+    let mut bar = Progress::new("organizations", app.json);
+    let progress = wait_until_finished(ports, &extracted.run.id, Until::Settled, &app.stop, |progress| {
+        bar.at(progress.counts.settled(), progress.counts.expected());
+    })
+    .await?;
+    bar.finish();
+    if app.json {
+        json(&progress)?;
+    } else {
+        println!("{} is {}", progress.run.id, progress.phase());
+    }
+    Ok(exit_code(app, &progress))
+}
+
+/// The slot in a CronJob's job name: the digits after the last dash are minutes since 1970.
+fn slot_of(job_name: &str) -> Result<Timestamp, Failure> {
+    let minutes = job_name.rsplit('-').next().and_then(|suffix| suffix.parse::<u64>().ok());
+    let slot = minutes.map(|minutes| minutes.saturating_mul(60_000));
+    slot.filter(|ms| *ms <= Timestamp::MAX.as_millis()).map(Timestamp::from_millis).ok_or_else(|| {
+        Failure::usage(format!("'{job_name}' is not the name of a CronJob's job: it must end in -<minutes since 1970>"))
+    })
+}
+
+/// One of the jobs that run until they are told to stop.
+#[derive(Clone, Copy, Debug)]
+pub enum Worker {
+    CollectRooms,
+    MergeNewest,
+}
+
+/// Runs the job until SIGINT or SIGTERM.
+pub async fn work(app: &App, worker: Worker) -> Outcome {
+    let name = match worker {
+        Worker::CollectRooms => "collect-rooms",
+        Worker::MergeNewest => "merge-newest",
+    };
+    let opened = wiring::open(&app.settings, wiring::Access::Write, name).await?;
+    let settings = app.settings.stage()?;
+    eprintln!("{name}: working until stopped (Ctrl-C or SIGTERM)");
+    let report = match worker {
+        Worker::CollectRooms => collect_rooms::run(&opened.ports, settings, app.stop.clone()).await?,
+        Worker::MergeNewest => merge_newest::run(&opened.ports, settings, app.stop.clone()).await?,
+    };
+    print_report(app, name, report)?;
+    Ok(crate::exit::DONE)
+}
+
+fn print_report(app: &App, name: &str, report: ConsumerReport) -> Result<(), Failure> {
+    let counts = [
+        ("done", report.done),
+        ("again", report.again),
+        ("parked", report.parked),
+        ("buried", report.buried),
+        ("dropped", report.dropped),
+        ("released", report.released),
+        ("lost", report.lost),
+        ("unreadable", report.unreadable),
+    ];
+    if app.json {
+        let counts: serde_json::Map<_, _> = counts.iter().map(|(word, n)| ((*word).to_owned(), (*n).into())).collect();
+        json(&serde_json::json!({"job": name, "messages": counts}))?;
+        return Ok(());
+    }
+    let words: Vec<String> =
+        counts.iter().filter(|(_, n)| *n > 0).map(|(word, n)| format!("{} {word}", thousands(*n))).collect();
+    println!(
+        "{name}: stopped; {}",
+        if words.is_empty() { "there was nothing to do".to_owned() } else { words.join(", ") }
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_slot_is_the_suffix_of_the_job_name() {
+        assert_eq!(slot_of("lanner-extract-29912400").expect("a slot").to_string(), "2026-11-15T20:00:00Z");
+        for name in ["", "lanner", "lanner-", "lanner-x1", "lanner-99999999999999999999"] {
+            assert!(slot_of(name).is_err(), "{name:?} was taken");
+        }
+    }
+}

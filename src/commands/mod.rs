@@ -1,0 +1,76 @@
+//! What `lanner` does: one file per command or family of commands.
+
+pub mod demo;
+pub mod explain;
+pub mod import;
+pub mod job;
+pub mod limits;
+pub mod rerun;
+pub mod run;
+pub mod runs;
+pub mod tables;
+
+use chat::{Policy, RunId, Timestamp};
+use clap::Args;
+use tokio_util::sync::CancellationToken;
+
+use crate::exit::Failure;
+use crate::settings::{Settings, parse_age};
+
+/// What every command is given.
+pub struct App {
+    /// Settings, flags included.
+    pub settings: Settings,
+    /// Print JSON instead of tables.
+    pub json: bool,
+    /// Cancelled by SIGINT or SIGTERM.
+    pub stop: CancellationToken,
+}
+
+/// For which instant and by which policy limits are computed.
+#[derive(Args, Clone, Debug)]
+pub struct Question {
+    /// Compute the limits for this instant, such as 2026-11-22T00:00:00Z [default: now]
+    #[arg(long, value_name = "INSTANT")]
+    pub as_of: Option<Timestamp>,
+    /// The newest so many messages are visible [default: the setting, 5000]
+    #[arg(long, value_name = "N")]
+    pub max_messages: Option<u32>,
+    /// No visible message is older than this, such as 40d, or unlimited [default: the setting, 40d]
+    #[arg(long, value_name = "AGE")]
+    pub max_age: Option<String>,
+}
+
+impl Question {
+    /// The instant and the policy. An instant after the clock is refused.
+    pub fn resolve(&self, settings: &Settings, default_as_of: Timestamp) -> Result<(Timestamp, Policy), Failure> {
+        let as_of = self.as_of.unwrap_or(default_as_of);
+        let now = Timestamp::now();
+        if as_of > now {
+            return Err(Failure::usage(format!("as-of {as_of} is in the future: the clock says {now}")));
+        }
+        let setting = settings.policy()?;
+        let max_age_ms = match &self.max_age {
+            Some(text) => parse_age(text).map_err(Failure::usage)?,
+            None => setting.max_age_ms,
+        };
+        let max_messages = self.max_messages.unwrap_or(setting.max_messages.get());
+        let policy = Policy::new(max_messages, max_age_ms).map_err(Failure::usage)?;
+        Ok((as_of, policy))
+    }
+}
+
+/// A run id of its own for something started by hand.
+pub fn manual_run_id(prefix: &str) -> Result<RunId, Failure> {
+    let now = Timestamp::now();
+    RunId::new(format!("{prefix}-{now}-{:04x}", fastrand::u16(..))).map_err(Failure::usage)
+}
+
+/// Who runs this command, for the audit.
+pub fn actor() -> String {
+    ["LANNER_ACTOR", "SUDO_USER", "USER", "LOGNAME"]
+        .into_iter()
+        .filter_map(|name| std::env::var(name).ok())
+        .find(|value| !value.is_empty())
+        .unwrap_or_else(|| "unknown".to_owned())
+}

@@ -1,0 +1,117 @@
+//! `lanner rerun`: one organization again, by hand.
+
+use chat::ledger::AuditEntry;
+use chat::{LimitRow, OrganizationId, Standing, Timestamp};
+use clap::Args;
+use jobs::limits::Until;
+use jobs::operate::rerun::{Difference, difference, named};
+use serde_json::json;
+
+use super::run::{Start, drive, exit_code};
+use super::{App, Question, actor, manual_run_id};
+use crate::exit::{self, Failure, Outcome};
+use crate::output::{self, Column, or_dash, table};
+use crate::wiring;
+
+/// Compute the limit of one organization again, and store it
+///
+/// Shows what changes. With --dry-run nothing is written.
+#[derive(Args, Debug)]
+pub struct RerunArgs {
+    /// The organization
+    #[arg(long, value_name = "ID")]
+    organization: OrganizationId,
+    /// Why: it is kept in the audit
+    #[arg(long, value_name = "WORDS", required_unless_present = "dry_run", value_parser = not_blank)]
+    reason: Option<String>,
+    /// Show what would change, write nothing
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    question: Question,
+}
+
+fn not_blank(text: &str) -> Result<String, String> {
+    let trimmed = text.trim();
+    if trimmed.is_empty() { Err("say why, in a few words".to_owned()) } else { Ok(trimmed.to_owned()) }
+}
+
+pub async fn rerun(app: &App, args: &RerunArgs) -> Outcome {
+    let (as_of, policy) = args.question.resolve(&app.settings, Timestamp::now())?;
+    let access = if args.dry_run { wiring::Access::Read } else { wiring::Access::Write };
+    let opened = wiring::open(&app.settings, access, "rerun").await?;
+    let ports = &opened.ports;
+    let id = manual_run_id("rerun")?;
+    let before = difference(ports, args.organization, as_of, policy, &id).await?;
+    let Some(reason) = args.reason.as_ref().filter(|_| !args.dry_run) else {
+        show(app, &before, before.computed.as_ref(), "dry run: nothing was written")?;
+        return Ok(exit::DONE);
+    };
+    let audit = |outcome: String| AuditEntry {
+        at: Timestamp::now(),
+        actor: actor(),
+        action: "rerun".to_owned(),
+        target: format!("organization {} in run {id}", args.organization),
+        reason: reason.clone(),
+        outcome,
+    };
+    ports.ledger.record(&audit("started".to_owned())).await?;
+    let new = named(id.clone(), as_of, policy);
+    let driven = drive(app, ports, Start::Named(&new, &[args.organization]), Until::Settled).await;
+    let outcome = match &driven {
+        Ok((progress, _)) => progress.phase().to_string(),
+        Err(failure) => format!("failed: {:#}", failure.error),
+    };
+    ports.ledger.record(&audit(outcome)).await?;
+    let (progress, _) = driven?;
+    let stored = ports.limits.get(&[args.organization]).await?.into_iter().next().flatten();
+    let mine = stored.as_ref().is_some_and(|row| row.run == id);
+    let words = if mine {
+        format!("stored by run {id}")
+    } else {
+        format!("run {id} did not replace the stored limit, which is newer")
+    };
+    show(app, &before, stored.as_ref(), &words)?;
+    Ok(exit_code(app, &progress))
+}
+
+fn show(app: &App, before: &Difference, after: Option<&LimitRow>, words: &str) -> Result<(), Failure> {
+    if app.json {
+        output::json(&json!({
+            "organization": before.organization.id,
+            "before": before.stored,
+            "after": after,
+            "changes": before.changes(),
+            "outcome": words,
+        }))?;
+        return Ok(());
+    }
+    let columns = [Column::Text("organization"), Column::Text(""), Column::Text("before"), Column::Text("after")];
+    let old = before.stored.as_ref();
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    let mut line = |name: &str, of: &dyn Fn(&LimitRow) -> String| {
+        let [old, new] = [old, after].map(|row| row.map_or_else(|| "-".to_owned(), of));
+        let mark = if old == new { "" } else { "*" };
+        rows.push(vec![name.to_owned(), mark.to_owned(), old, new]);
+    };
+    line("limited by", &|row| limited_by(row).to_owned());
+    line("first visible", &|row| or_dash(row.first_visible_message_id()));
+    line("oldest visible", &|row| or_dash(row.oldest_visible_message_id));
+    line("visible messages", &|row| output::thousands(u64::from(row.visible_messages)));
+    line("rooms", &|row| output::thousands(u64::from(row.rooms)));
+    line("as of", &|row| row.version.as_of.to_string());
+    let head = before.organization.id.to_string();
+    let text = table(&columns, rows);
+    println!("{}", text.replacen("organization", &format!("{head:12}"), 1));
+    println!("\n{words}");
+    Ok(())
+}
+
+/// Which rule the row stands for.
+pub fn limited_by(row: &LimitRow) -> &'static str {
+    match row.standing {
+        Standing::Limited(_) => "count",
+        Standing::NoCountLimit => "age",
+        Standing::Released => "released",
+    }
+}

@@ -1,0 +1,162 @@
+//! `lanner run`: the whole limit path in one process.
+
+use chat::Timestamp;
+use chat::ledger::{NewRun, Phase, Progress as RunProgress, State};
+use clap::Args;
+use jobs::Ports;
+use jobs::limits::{StageSettings, Until, collect_rooms, extract_organizations, merge_newest, wait_until_finished};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use worker::{ConsumerReport, QueueError};
+
+use super::{App, Question, manual_run_id};
+use crate::exit::{self, Failure, Outcome};
+use crate::output::{facts, json, thousands};
+use crate::progress::Progress;
+use crate::wiring;
+
+/// Compute the viewing limit of every free organization
+///
+/// Extracts the free organizations, collects their rooms, merges the rooms newest first and stores the limits, all in this
+/// process. A run that was interrupted goes on when it is started again with the same --run.
+#[derive(Args, Debug)]
+pub struct RunArgs {
+    #[command(flatten)]
+    pub question: Question,
+    /// Name of the run; a name that exists is joined, with its own instant and policy [default: manual-<now>]
+    #[arg(long, value_name = "RUN")]
+    pub run: Option<chat::RunId>,
+    /// Also wait for organizations that failed and wait for another attempt
+    #[arg(long)]
+    pub wait: bool,
+}
+
+pub async fn run(app: &App, args: &RunArgs) -> Outcome {
+    let (as_of, policy) = args.question.resolve(&app.settings, Timestamp::now())?;
+    let id = match &args.run {
+        Some(id) => id.clone(),
+        None => manual_run_id("manual")?,
+    };
+    let opened = wiring::open(&app.settings, wiring::Access::Write, "run").await?;
+    let new = extract_organizations::all_free(id, as_of, policy);
+    let until = if args.wait { Until::Settled } else { Until::Attempted };
+    let (progress, seconds) = drive(app, &opened.ports, Start::AllFree(&new), until).await?;
+    report(app, &progress, seconds)?;
+    Ok(exit_code(app, &progress))
+}
+
+/// What a run in this process covers.
+pub enum Start<'a> {
+    AllFree(&'a NewRun),
+    Named(&'a NewRun, &'a [chat::OrganizationId]),
+}
+
+/// Extracts, works and waits in this process.
+pub async fn drive(app: &App, ports: &Ports, start: Start<'_>, until: Until) -> Result<(RunProgress, f64), Failure> {
+    let started = tokio::time::Instant::now();
+    let mut workers = Workers::start(ports, app.settings.stage()?);
+    let worked = tokio::select! {
+        worked = follow(app, ports, start, until) => worked,
+        ended = workers.ended_early() => Err(ended),
+    };
+    workers.stop().await?;
+    Ok((worked?, started.elapsed().as_secs_f64()))
+}
+
+async fn follow(app: &App, ports: &Ports, start: Start<'_>, until: Until) -> Result<RunProgress, Failure> {
+    let mut bar = Progress::new("organizations", app.json);
+    let extraction = async {
+        match start {
+            Start::AllFree(new) => extract_organizations::extract(ports, new, |_| {}).await,
+            Start::Named(new, ids) => extract_organizations::extract_named(ports, new, ids).await,
+        }
+    };
+    let extracted = tokio::select! {
+        extracted = extraction => extracted?,
+        () = app.stop.cancelled() => {
+            return Err(Failure::new(exit::TEMPORARY, anyhow::anyhow!("interrupted while organizations were being sent: start the same run again")));
+        }
+    };
+    let progress = wait_until_finished(ports, &extracted.run.id, until, &app.stop, |progress| {
+        bar.at(progress.counts.settled(), progress.counts.expected());
+    })
+    .await?;
+    bar.finish();
+    Ok(progress)
+}
+
+/// The two queue-fed jobs of the limit path, running in this process.
+struct Workers {
+    stop: CancellationToken,
+    jobs: JoinSet<Result<ConsumerReport, QueueError>>,
+}
+
+impl Workers {
+    fn start(ports: &Ports, settings: StageSettings) -> Self {
+        let stop = CancellationToken::new();
+        let mut jobs = JoinSet::new();
+        let (for_collect, for_merge) = ((ports.clone(), stop.clone()), (ports.clone(), stop.clone()));
+        jobs.spawn(async move { collect_rooms::run(&for_collect.0, settings, for_collect.1).await });
+        jobs.spawn(async move { merge_newest::run(&for_merge.0, settings, for_merge.1).await });
+        Self { stop, jobs }
+    }
+
+    /// Waits for a job to end although nobody stopped it.
+    async fn ended_early(&mut self) -> Failure {
+        match self.jobs.join_next().await {
+            Some(Ok(Err(error))) => error.into(),
+            Some(Err(error)) => Failure::new(exit::FAILED, error),
+            Some(Ok(Ok(_))) | None => Failure::new(exit::FAILED, anyhow::anyhow!("a job ended without being stopped")),
+        }
+    }
+
+    async fn stop(mut self) -> Result<(), Failure> {
+        self.stop.cancel();
+        while let Some(ended) = self.jobs.join_next().await {
+            ended.map_err(|error| Failure::new(exit::FAILED, error))??;
+        }
+        Ok(())
+    }
+}
+
+fn report(app: &App, progress: &RunProgress, seconds: f64) -> Result<(), Failure> {
+    if app.json {
+        json(progress)?;
+        return Ok(());
+    }
+    let counts = &progress.counts;
+    let states: Vec<String> = State::ALL
+        .into_iter()
+        .filter(|state| counts.of(*state) > 0)
+        .map(|state| format!("{} {state}", thousands(counts.of(state))))
+        .collect();
+    let age = progress.run.policy.max_age_ms.map_or_else(
+        || "any age".to_owned(),
+        |ms| format!("{} old at most", humantime::format_duration(std::time::Duration::from_millis(ms))),
+    );
+    println!(
+        "{}",
+        facts(&[
+            ("run", progress.run.id.to_string()),
+            ("as of", progress.run.as_of.to_string()),
+            ("policy", format!("newest {} messages, {age}", thousands(progress.run.policy.n() as u64))),
+            ("state", progress.phase().to_string()),
+            ("organizations", if states.is_empty() { "none are free".to_owned() } else { states.join(", ") }),
+            ("took", format!("{seconds:.2} s")),
+        ])
+    );
+    if counts.failures() > 0 {
+        println!("\nlanner status --run {} shows what failed and why", progress.run.id);
+    }
+    Ok(())
+}
+
+/// 0 when every organization has its limit, 3 when some have not, 75 when interrupted.
+pub fn exit_code(app: &App, progress: &RunProgress) -> u8 {
+    match progress.phase() {
+        Phase::Finished if progress.counts.failures() == 0 => exit::DONE,
+        Phase::Finished | Phase::Cancelled => exit::PARTIAL,
+        Phase::Extracting | Phase::Running if app.stop.is_cancelled() => exit::TEMPORARY,
+        Phase::Extracting | Phase::Running => exit::PARTIAL,
+    }
+}

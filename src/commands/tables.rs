@@ -1,0 +1,53 @@
+//! `lanner jobs` and `lanner settings`: the program's own tables.
+
+use std::path::Path;
+
+use clap::Args;
+use jobs::{JOBS, Shape};
+
+use crate::exit::{self, Failure, Outcome};
+use crate::output::{self, Column, table};
+use crate::settings::{DEFAULTS, Settings};
+
+/// Prints the table of all jobs.
+pub fn jobs(as_json: bool) -> Outcome {
+    if as_json {
+        output::json(&JOBS)?;
+        return Ok(exit::DONE);
+    }
+    let columns = [Column::Text("job"), Column::Text("runs"), Column::Text("reads"), Column::Text("writes")];
+    let rows = JOBS.iter().map(|job| {
+        let shape = if job.shape == Shape::RunsOnce { "once" } else { "on" };
+        vec![job.name.to_owned(), shape.to_owned(), job.reads.join(", "), job.writes.join(", ")]
+    });
+    println!("{}\n", table(&columns, rows));
+    for job in JOBS {
+        println!("{}: {}", job.name, job.about);
+    }
+    Ok(exit::DONE)
+}
+
+/// Show the settings in force, or every key with what it means
+#[derive(Args, Debug)]
+pub struct SettingsArgs {
+    /// Print the documented defaults, as a file to start from
+    #[arg(long)]
+    defaults: bool,
+}
+
+pub fn settings(as_json: bool, file: Option<&Path>, args: &SettingsArgs) -> Outcome {
+    if args.defaults {
+        print!("{DEFAULTS}");
+        return Ok(exit::DONE);
+    }
+    let wrong = |error| Failure::new(exit::CONFIGURATION, error);
+    Settings::load(file).map_err(wrong)?;
+    let effective = Settings::effective(file).map_err(wrong)?;
+    if as_json {
+        output::json(&effective)?;
+    } else {
+        print!("{}", toml::to_string(&effective).map_err(anyhow::Error::from)?);
+        println!("\n# lanner settings --defaults tells what each key means");
+    }
+    Ok(exit::DONE)
+}

@@ -1,0 +1,99 @@
+//! Exit codes. A CronJob's owner reads nothing else.
+
+use chat::PortError;
+use jobs::limits::{ExtractError, WaitError};
+use jobs::operate::rerun::RerunError;
+use worker::QueueError;
+
+/// Done.
+pub const DONE: u8 = 0;
+/// It failed; the message says why. Running it again unchanged will not help.
+pub const FAILED: u8 = 1;
+/// The command line is wrong: an unknown flag, an unknown organization, an instant in the future.
+pub const USAGE: u8 = 2;
+/// Done in part: some organizations failed or wait for another attempt, or some rows were left out.
+pub const PARTIAL: u8 = 3;
+/// The settings or the data directory are wrong; nothing was done.
+pub const CONFIGURATION: u8 = 42;
+/// The input is wrong: a row, a file, a column. Nothing was changed.
+pub const INPUT: u8 = 65;
+/// Something is busy, full or was interrupted. Running it again goes on.
+pub const TEMPORARY: u8 = 75;
+
+/// What `lanner --help` says about exit codes.
+pub const HELP: &str = "Exit codes: 0 done · 1 failed · 2 usage · 3 done in part · 42 configuration
+            65 bad input · 75 busy, full or interrupted: run it again";
+
+/// A command's end that is not good: the code, and the words for standard error.
+#[derive(Debug)]
+pub struct Failure {
+    pub code: u8,
+    pub error: anyhow::Error,
+}
+
+/// How a command ends: the exit code, or a failure.
+pub type Outcome = Result<u8, Failure>;
+
+impl Failure {
+    pub fn new(code: u8, error: impl Into<anyhow::Error>) -> Self {
+        Self { code, error: error.into() }
+    }
+
+    pub fn usage(words: impl std::fmt::Display) -> Self {
+        Self::new(USAGE, anyhow::anyhow!("{words}"))
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::new(FAILED, error)
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        let full = matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded);
+        Self::new(if full { TEMPORARY } else { FAILED }, error)
+    }
+}
+
+impl From<PortError> for Failure {
+    fn from(error: PortError) -> Self {
+        Self::new(if error.is_temporary() { TEMPORARY } else { FAILED }, error)
+    }
+}
+
+impl From<QueueError> for Failure {
+    fn from(error: QueueError) -> Self {
+        Self::new(if error.is_temporary() { TEMPORARY } else { FAILED }, error)
+    }
+}
+
+impl From<ExtractError> for Failure {
+    fn from(error: ExtractError) -> Self {
+        Self::new(if error.is_temporary() { TEMPORARY } else { FAILED }, error)
+    }
+}
+
+impl From<WaitError> for Failure {
+    fn from(error: WaitError) -> Self {
+        let code = match &error {
+            WaitError::UnknownRun(_) => USAGE,
+            WaitError::Port(port) if port.is_temporary() => TEMPORARY,
+            WaitError::Extract(extract) if extract.is_temporary() => TEMPORARY,
+            WaitError::Port(_) | WaitError::Extract(_) => FAILED,
+        };
+        Self::new(code, error)
+    }
+}
+
+impl From<RerunError> for Failure {
+    fn from(error: RerunError) -> Self {
+        let code = match &error {
+            RerunError::UnknownOrganization(_) => USAGE,
+            RerunError::Port(port) if port.is_temporary() => TEMPORARY,
+            RerunError::Port(_) => FAILED,
+        };
+        Self::new(code, error)
+    }
+}

@@ -1,0 +1,103 @@
+//! What a person or a program sees: tables of at most 80 columns, or JSON.
+
+use std::io::{IsTerminal, Write};
+
+use chat::Timestamp;
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
+use serde::Serialize;
+
+/// Columns of a table that is not on a terminal, and the most that a table takes on one.
+const WIDTH: u16 = 80;
+
+/// Writes one JSON value and a line end to standard output.
+pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    serde_json::to_writer_pretty(&mut out, value)?;
+    writeln!(out)?;
+    Ok(())
+}
+
+/// A column: its head, and whether its cells are numbers.
+pub enum Column {
+    Text(&'static str),
+    Number(&'static str),
+}
+
+/// A table of plain cells, without lines, at most 80 columns wide.
+pub fn table(columns: &[Column], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(WIDTH);
+    let alignment = |column: &Column| match column {
+        Column::Text(_) => CellAlignment::Left,
+        Column::Number(_) => CellAlignment::Right,
+    };
+    table.set_header(columns.iter().map(|column| {
+        let (Column::Text(head) | Column::Number(head)) = column;
+        Cell::new(head).set_alignment(alignment(column))
+    }));
+    for row in rows {
+        table.add_row(
+            row.into_iter().zip(columns).map(|(cell, column)| Cell::new(cell).set_alignment(alignment(column))),
+        );
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+    lines.join("\n")
+}
+
+/// Names and values below each other.
+pub fn facts(facts: &[(&str, String)]) -> String {
+    let width = facts.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+    let lines: Vec<String> = facts.iter().map(|(name, value)| format!("{name:width$}  {value}")).collect();
+    lines.join("\n")
+}
+
+/// 1234567 as 1,234,567.
+pub fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// An instant for a table: to the minute.
+pub fn minute(time: Timestamp) -> String {
+    let text = time.to_string();
+    format!("{} {}", &text[..10], &text[11..16])
+}
+
+/// An id, or a dash.
+pub fn or_dash(value: Option<impl std::fmt::Display>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
+/// True when standard error is a terminal, so that bars may be drawn.
+pub fn draws() -> bool {
+    std::io::stderr().is_terminal()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_are_set_apart() {
+        for (number, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
+            assert_eq!(thousands(number), text);
+        }
+    }
+
+    #[test]
+    fn tables_are_no_wider_than_80_columns() {
+        let columns = [Column::Text("words"), Column::Number("number")];
+        let text = table(&columns, [vec!["word ".repeat(60), "12".to_owned()]]);
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    }
+}

@@ -1,0 +1,102 @@
+//! Settings to ports. The only file that names an adapter.
+
+use std::sync::Arc;
+
+use chat::Epoch;
+use embedded::{
+    DataDir, LmdbHeads, LmdbLimits, LmdbLiveIds, MapSize, OpenError, PackedIndex, SqliteDirectory, SqliteLedger,
+    SqliteQueue,
+};
+use jobs::{ORGANIZATION_QUEUE, Ports, ROOM_QUEUE};
+
+use crate::exit::{self, Failure};
+use crate::settings::{Adapter, Settings};
+
+pub use embedded::Access;
+
+/// Ports, and what keeps them open.
+pub struct Opened {
+    pub ports: Ports,
+    _data_dir: DataDir,
+}
+
+/// Opens everything the settings name, for `command`.
+pub async fn open(settings: &Settings, access: Access, command: &str) -> Result<Opened, Failure> {
+    let data_dir = data_dir(settings, access, command).await?;
+    let epoch = epoch(settings, &data_dir, access).await?;
+    let directory = directory(settings, &data_dir).await?;
+    if directory.unfinished_import().await? {
+        return Err(Failure::new(
+            exit::TEMPORARY,
+            anyhow::anyhow!("an import is not finished: run the same `lanner import` again"),
+        ));
+    }
+    let (live_ids, heads): (Arc<dyn chat::LiveIds>, Arc<dyn chat::Heads>) = match &settings.messages {
+        Adapter::Embedded {} => {
+            let index = index(&data_dir, epoch)?;
+            (Arc::new(LmdbLiveIds::new(index.clone())), Arc::new(LmdbHeads::new(index)))
+        }
+    };
+    let limits = match &settings.limits {
+        Adapter::Embedded {} => Arc::new(LmdbLimits::open(&data_dir.limits(), MapSize::default())?),
+    };
+    let ledger = match &settings.ledger {
+        Adapter::Embedded {} => Arc::new(SqliteLedger::open(&data_dir).await?),
+    };
+    let organization_queue = match &settings.queue {
+        Adapter::Embedded {} => SqliteQueue::open(&data_dir, ORGANIZATION_QUEUE).await?,
+    };
+    let room_queue = organization_queue.beside(ROOM_QUEUE).await?;
+    let ports = Ports {
+        directory: Arc::new(directory),
+        heads,
+        live_ids,
+        limits,
+        ledger,
+        organization_queue: Arc::new(organization_queue),
+        room_queue: Arc::new(room_queue),
+        epoch,
+    };
+    Ok(Opened { ports, _data_dir: data_dir })
+}
+
+/// Opens the data directory alone.
+pub async fn data_dir(settings: &Settings, access: Access, command: &str) -> Result<DataDir, Failure> {
+    DataDir::open(&settings.data.dir, access, command).await.map_err(Failure::from)
+}
+
+/// Opens the directory of organizations alone.
+pub async fn directory(settings: &Settings, data_dir: &DataDir) -> Result<SqliteDirectory, Failure> {
+    match &settings.directory {
+        Adapter::Embedded {} => Ok(SqliteDirectory::open(data_dir).await?),
+    }
+}
+
+/// Opens the index of message ids alone.
+pub fn index(data_dir: &DataDir, epoch: Epoch) -> Result<PackedIndex, Failure> {
+    Ok(PackedIndex::open(&data_dir.live_ids(), MapSize::default(), epoch)?)
+}
+
+/// The store's epoch; a setting that disagrees with it is an error.
+async fn epoch(settings: &Settings, data_dir: &DataDir, access: Access) -> Result<Epoch, Failure> {
+    let set = settings.epoch()?;
+    let stored = data_dir.epoch()?;
+    let epoch = set.or(stored).unwrap_or_default();
+    match stored {
+        Some(stored) if stored == epoch => {}
+        None if access == Access::Read => {}
+        _ => data_dir.fix_epoch(epoch).await?,
+    }
+    Ok(epoch)
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        let code = match &error {
+            OpenError::Missing { .. } => exit::USAGE,
+            error if error.is_temporary() => exit::TEMPORARY,
+            _ => exit::CONFIGURATION,
+        };
+        Self::new(code, error)
+    }
+}
