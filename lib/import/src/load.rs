@@ -56,8 +56,8 @@ pub struct RoomMessages {
 ///
 /// The calls come in the order in which they stand here, the row calls any number of times each. Rows of all calls of one
 /// kind together are distinct and in ascending order (memberships: by account, then room), and what they refer to has been
-/// given before: nothing needs to be checked. They are the whole content: what the store held before and is not given again is gone
-/// afterwards.
+/// given before: nothing needs to be checked. The directory is the whole directory: what the store held before and is not given
+/// again is gone afterwards. Messages are added to what the store holds; a deleted message stays deleted.
 ///
 /// What a store promises:
 /// - Nothing is visible to anybody before [`Load::publish`]; a load that is dropped before leaves the store as it was.
