@@ -106,7 +106,11 @@ impl Directory for SqliteDirectory {
         let sql =
             "SELECT id, plan, plan_version FROM organizations WHERE plan = 'free' AND id > ?1 ORDER BY id LIMIT ?2";
         let query = sqlx::query(sql).bind(after.map_or(-1, OrganizationId::as_i64));
-        let rows = query.bind(i64::try_from(limit).unwrap_or(i64::MAX)).fetch_all(self.database.reader()).await.map_err(|e| self.error(e))?;
+        let rows = query
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            .fetch_all(self.database.reader())
+            .await
+            .map_err(|e| self.error(e))?;
         rows.iter().map(|row| self.organization(row)).collect()
     }
 

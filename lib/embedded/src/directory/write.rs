@@ -123,40 +123,40 @@ impl SqliteDirectory {
         self.renew(transaction, BTreeSet::from([organization])).await
     }
 
-async fn exists(&self, connection: &mut SqliteConnection, what: Known, id: i64) -> PortResult<bool> {
-    let sql = match what {
-        Known::Organization => "SELECT EXISTS (SELECT 1 FROM organizations WHERE id = ?1)",
-        Known::Room => "SELECT EXISTS (SELECT 1 FROM rooms WHERE id = ?1)",
-    };
-    sqlx::query_scalar(sql).bind(id).fetch_one(connection).await.map_err(|e| self.error(e))
-}
-
-async fn organization_of(&self, connection: &mut SqliteConnection, account: AccountId) -> PortResult<Option<i64>> {
-    let query = sqlx::query_scalar("SELECT organization FROM accounts WHERE id = ?1").bind(account.as_i64());
-    query.fetch_optional(connection).await.map_err(|e| self.error(e))
-}
-
-/// Computes the room lists of `organizations` anew and commits.
-async fn renew(&self, mut transaction: Tx, organizations: BTreeSet<i64>) -> PortResult<()> {
-    for organization in organizations {
-        let sql = "SELECT DISTINCT room FROM memberships JOIN accounts ON accounts.id = memberships.account \
-                   WHERE accounts.organization = ?1 AND accounts.active ORDER BY room";
-        let query = sqlx::query_scalar(sql).bind(organization);
-        let rooms: Vec<i64> = query.fetch_all(&mut *transaction).await.map_err(|e| self.error(e))?;
-        let rooms: Result<Vec<RoomId>, _> = rooms.into_iter().map(RoomId::try_from).collect();
-        let rooms = rooms.map_err(|e| self.database.corrupt(format!("a membership: {e}")))?;
-        let query = match rooms.is_empty() {
-            true => sqlx::query("DELETE FROM organization_rooms WHERE organization = ?1").bind(organization),
-            false => {
-                let sql = "INSERT INTO organization_rooms (organization, rooms) VALUES (?1, ?2) \
-                           ON CONFLICT (organization) DO UPDATE SET rooms = excluded.rooms";
-                sqlx::query(sql).bind(organization).bind(room_list::pack(&rooms))
-            }
+    async fn exists(&self, connection: &mut SqliteConnection, what: Known, id: i64) -> PortResult<bool> {
+        let sql = match what {
+            Known::Organization => "SELECT EXISTS (SELECT 1 FROM organizations WHERE id = ?1)",
+            Known::Room => "SELECT EXISTS (SELECT 1 FROM rooms WHERE id = ?1)",
         };
-        query.execute(&mut *transaction).await.map_err(|e| self.error(e))?;
+        sqlx::query_scalar(sql).bind(id).fetch_one(connection).await.map_err(|e| self.error(e))
     }
-    self.commit(transaction).await
-}
+
+    async fn organization_of(&self, connection: &mut SqliteConnection, account: AccountId) -> PortResult<Option<i64>> {
+        let query = sqlx::query_scalar("SELECT organization FROM accounts WHERE id = ?1").bind(account.as_i64());
+        query.fetch_optional(connection).await.map_err(|e| self.error(e))
+    }
+
+    /// Computes the room lists of `organizations` anew and commits.
+    async fn renew(&self, mut transaction: Tx, organizations: BTreeSet<i64>) -> PortResult<()> {
+        for organization in organizations {
+            let sql = "SELECT DISTINCT room FROM memberships JOIN accounts ON accounts.id = memberships.account \
+                   WHERE accounts.organization = ?1 AND accounts.active ORDER BY room";
+            let query = sqlx::query_scalar(sql).bind(organization);
+            let rooms: Vec<i64> = query.fetch_all(&mut *transaction).await.map_err(|e| self.error(e))?;
+            let rooms: Result<Vec<RoomId>, _> = rooms.into_iter().map(RoomId::try_from).collect();
+            let rooms = rooms.map_err(|e| self.database.corrupt(format!("a membership: {e}")))?;
+            let query = match rooms.is_empty() {
+                true => sqlx::query("DELETE FROM organization_rooms WHERE organization = ?1").bind(organization),
+                false => {
+                    let sql = "INSERT INTO organization_rooms (organization, rooms) VALUES (?1, ?2) \
+                           ON CONFLICT (organization) DO UPDATE SET rooms = excluded.rooms";
+                    sqlx::query(sql).bind(organization).bind(room_list::pack(&rooms))
+                }
+            };
+            query.execute(&mut *transaction).await.map_err(|e| self.error(e))?;
+        }
+        self.commit(transaction).await
+    }
 }
 
 fn unknown(what: &str, id: impl std::fmt::Display) -> PortError {
