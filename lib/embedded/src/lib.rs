@@ -1,1 +1,32 @@
-//! x
+//! Adapters that need nothing installed: SQLite and LMDB in one data directory.
+//!
+//! - [`data_dir`]: the directory itself, and who may write to it
+//! - [`SqliteDirectory`]: organizations, accounts, rooms, memberships
+//! - [`SqliteLedger`]: runs, states, history, audit
+//! - [`SqliteQueue`]: queues with visibility timeouts
+//! - [`PackedIndex`], [`LmdbLiveIds`], [`LmdbHeads`]: ids of messages, packed by room
+//! - [`LmdbLimits`]: the current limits
+//! - [`EmbeddedLoad`]: takes an import
+
+pub mod data_dir;
+mod directory;
+pub mod heads;
+mod ledger;
+pub mod limits;
+pub mod live_ids;
+mod lmdb;
+mod load;
+pub mod packed;
+mod queue;
+mod sqlite;
+
+pub use data_dir::{Access, DataDir, Holder, OpenError};
+pub use directory::SqliteDirectory;
+pub use heads::LmdbHeads;
+pub use ledger::SqliteLedger;
+pub use limits::LmdbLimits;
+pub use live_ids::LmdbLiveIds;
+pub use lmdb::MapSize;
+pub use load::EmbeddedLoad;
+pub use packed::PackedIndex;
+pub use queue::SqliteQueue;

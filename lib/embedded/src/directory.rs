@@ -1,0 +1,142 @@
+//! Organizations, accounts, rooms and memberships in SQLite.
+//!
+//! The rooms of an organization are kept as a projection, one packed list per organization, so that no membership is read when
+//! a run asks: a batch of organizations is one query. Every write renews the lists it touches in its own transaction.
+
+pub(crate) mod room_list;
+mod write;
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use chat::{Directory, Organization, OrganizationId, Plan, PortError, PortResult, RoomId};
+use sqlx::{Row, sqlite::SqliteRow};
+
+use crate::{
+    DataDir,
+    sqlite::{Database, Schema, Tx},
+};
+
+const SCHEMA: Schema = Schema {
+    what: "the directory",
+    migrations: &[(1, "directory", include_str!("../migrations/directory/0001_directory.sql"))],
+};
+
+/// The directory in `directory.sqlite`.
+#[derive(Clone, Debug)]
+pub struct SqliteDirectory {
+    database: Database,
+}
+
+impl SqliteDirectory {
+    /// Opens the directory in `dir`, which was opened for writing if this one is to be written.
+    pub async fn open(dir: &DataDir) -> PortResult<Self> {
+        Ok(Self { database: Database::open(dir, dir.directory_sqlite(), &SCHEMA).await? })
+    }
+
+    /// Several changes that take effect together.
+    pub(crate) async fn begin(&self) -> PortResult<Tx> {
+        self.database.begin().await
+    }
+
+    /// Makes them take effect.
+    pub(crate) async fn commit(&self, transaction: Tx) -> PortResult<()> {
+        self.database.commit(transaction).await
+    }
+
+    /// What SQLite's failure means.
+    pub(crate) fn error(&self, e: sqlx::Error) -> PortError {
+        self.database.error(e)
+    }
+
+    /// True when an import has replaced the directory and has not yet brought all messages: it is under way or was killed, and
+    /// must be run again.
+    pub async fn unfinished_import(&self) -> PortResult<bool> {
+        let query = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM imports WHERE NOT finished)");
+        query.fetch_one(self.database.reader()).await.map_err(|e| self.error(e))
+    }
+
+    /// Notes that the last import has brought everything.
+    pub(crate) async fn finish_import(&self) -> PortResult<()> {
+        let query = sqlx::query("UPDATE imports SET finished = 1");
+        query.execute(self.database.writer()?).await.map_err(|e| self.error(e))?;
+        Ok(())
+    }
+
+    fn organization(&self, row: &SqliteRow) -> PortResult<Organization> {
+        let read = || Ok((row.try_get::<i64, _>(0)?, row.try_get::<&str, _>(1)?, row.try_get::<i64, _>(2)?));
+        let (id, plan, version) = read().map_err(|e| self.error(e))?;
+        let corrupt = |what: &str| self.database.corrupt(format!("organization {id} with {what}"));
+        Ok(Organization {
+            id: OrganizationId::try_from(id).map_err(|_| corrupt("an id below 0"))?,
+            plan: match plan {
+                "free" => Plan::Free,
+                "paid" => Plan::Paid,
+                _ => return Err(corrupt("an unknown plan")),
+            },
+            plan_version: u64::try_from(version).map_err(|_| corrupt("a plan version below 0"))?,
+        })
+    }
+}
+
+/// How plans are stored.
+pub(crate) const fn plan_name(plan: Plan) -> &'static str {
+    match plan {
+        Plan::Free => "free",
+        Plan::Paid => "paid",
+    }
+}
+
+/// Ids as a JSON array for `json_each`: one statement for any number of them.
+pub(crate) fn json_ids(ids: impl Iterator<Item = i64>) -> String {
+    let mut json = String::from("[");
+    for id in ids {
+        if json.len() > 1 {
+            json.push(',');
+        }
+        json.push_str(&id.to_string());
+    }
+    json.push(']');
+    json
+}
+
+#[async_trait]
+impl Directory for SqliteDirectory {
+    async fn free_organizations(&self, after: Option<OrganizationId>, limit: usize) -> PortResult<Vec<Organization>> {
+        let sql =
+            "SELECT id, plan, plan_version FROM organizations WHERE plan = 'free' AND id > ?1 ORDER BY id LIMIT ?2";
+        let query = sqlx::query(sql).bind(after.map_or(-1, OrganizationId::as_i64));
+        let rows = query
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            .fetch_all(self.database.reader())
+            .await
+            .map_err(|e| self.error(e))?;
+        rows.iter().map(|row| self.organization(row)).collect()
+    }
+
+    async fn organizations(&self, ids: &[OrganizationId]) -> PortResult<Vec<Option<Organization>>> {
+        let sql = "SELECT id, plan, plan_version FROM organizations WHERE id IN (SELECT value FROM json_each(?1))";
+        let query = sqlx::query(sql).bind(json_ids(ids.iter().map(|id| id.as_i64())));
+        let rows = query.fetch_all(self.database.reader()).await.map_err(|e| self.error(e))?;
+        let mut found = HashMap::with_capacity(rows.len());
+        for row in &rows {
+            let organization = self.organization(row)?;
+            found.insert(organization.id, organization);
+        }
+        Ok(ids.iter().map(|id| found.get(id).cloned()).collect())
+    }
+
+    async fn rooms_of(&self, ids: &[OrganizationId]) -> PortResult<Vec<Vec<RoomId>>> {
+        let sql = "SELECT organization, rooms FROM organization_rooms WHERE organization IN (SELECT value FROM json_each(?1))";
+        let query = sqlx::query_as(sql).bind(json_ids(ids.iter().map(|id| id.as_i64())));
+        let rows: Vec<(i64, Vec<u8>)> = query.fetch_all(self.database.reader()).await.map_err(|e| self.error(e))?;
+        let mut found = HashMap::with_capacity(rows.len());
+        for (id, bytes) in rows {
+            let rooms = room_list::unpack(&bytes);
+            let corrupt =
+                || self.database.corrupt(format!("a room list of organization {id} that does not read: import again"));
+            found.insert(id, rooms.ok_or_else(corrupt)?);
+        }
+        Ok(ids.iter().map(|id| found.get(&id.as_i64()).cloned().unwrap_or_default()).collect())
+    }
+}

@@ -1,0 +1,170 @@
+//! Changes of the directory. Each is one transaction, which renews the room lists it touches.
+
+use std::collections::BTreeSet;
+
+use chat::{AccountId, Organization, OrganizationId, Plan, PortError, PortResult, RoomId};
+use import::{Account, Membership};
+use sqlx::SqliteConnection;
+
+use super::{SqliteDirectory, plan_name, room_list};
+use crate::sqlite::Tx;
+
+impl SqliteDirectory {
+    /// Adds organizations or changes known ones. The plan version never falls: it becomes the given one or, where greater, the
+    /// stored one, counted one up if the plan differs.
+    pub async fn put_organizations(&self, organizations: &[Organization]) -> PortResult<()> {
+        let mut transaction = self.begin().await?;
+        let sql = "INSERT INTO organizations (id, plan, plan_version) VALUES (?1, ?2, ?3) ON CONFLICT (id) DO UPDATE SET \
+                   plan = excluded.plan, \
+                   plan_version = max(excluded.plan_version, plan_version + (plan <> excluded.plan))";
+        for organization in organizations {
+            let version = i64::try_from(organization.plan_version)
+                .map_err(|_| PortError::refused(format!("organization {}: plan version too large", organization.id)))?;
+            let query = sqlx::query(sql).bind(organization.id.as_i64()).bind(plan_name(organization.plan));
+            query.bind(version).execute(&mut *transaction).await.map_err(|e| self.error(e))?;
+        }
+        self.commit(transaction).await
+    }
+
+    /// Adds accounts or changes known ones: to which organization they belong and whether they are active. Their organizations
+    /// must be known.
+    pub async fn put_accounts(&self, accounts: &[Account]) -> PortResult<()> {
+        let mut transaction = self.begin().await?;
+        let mut touched = BTreeSet::new();
+        for account in accounts {
+            let known = self.exists(&mut transaction, Known::Organization, account.organization.as_i64()).await?;
+            if !known {
+                return Err(unknown("organization", account.organization));
+            }
+            touched.extend(self.organization_of(&mut transaction, account.id).await?);
+            touched.insert(account.organization.as_i64());
+            let sql = "INSERT INTO accounts (id, organization, active) VALUES (?1, ?2, ?3) \
+                       ON CONFLICT (id) DO UPDATE SET organization = excluded.organization, active = excluded.active";
+            let query = sqlx::query(sql).bind(account.id.as_i64()).bind(account.organization.as_i64());
+            query.bind(account.active).execute(&mut *transaction).await.map_err(|e| self.error(e))?;
+        }
+        self.renew(transaction, touched).await
+    }
+
+    /// Adds rooms; known ones stay as they are.
+    pub async fn put_rooms(&self, rooms: &[RoomId]) -> PortResult<()> {
+        let mut transaction = self.begin().await?;
+        for room in rooms {
+            let query = sqlx::query("INSERT INTO rooms (id) VALUES (?1) ON CONFLICT DO NOTHING").bind(room.as_i64());
+            query.execute(&mut *transaction).await.map_err(|e| self.error(e))?;
+        }
+        self.commit(transaction).await
+    }
+
+    /// Sets a plan; the plan version grows by one if the plan differs.
+    pub async fn set_plan(&self, organization: OrganizationId, plan: Plan) -> PortResult<()> {
+        let sql = "UPDATE organizations SET plan = ?2, plan_version = plan_version + (plan <> ?2) WHERE id = ?1";
+        let query = sqlx::query(sql).bind(organization.as_i64()).bind(plan_name(plan));
+        match query.execute(self.database.writer()?).await.map_err(|e| self.error(e))?.rows_affected() {
+            0 => Err(unknown("organization", organization)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes accounts members of rooms; who is one already stays. Accounts and rooms must be known.
+    pub async fn join(&self, memberships: &[Membership]) -> PortResult<()> {
+        let mut transaction = self.begin().await?;
+        let mut touched = BTreeSet::new();
+        for membership in memberships {
+            let Some(organization) = self.organization_of(&mut transaction, membership.account).await? else {
+                return Err(unknown("account", membership.account));
+            };
+            if !self.exists(&mut transaction, Known::Room, membership.room.as_i64()).await? {
+                return Err(unknown("room", membership.room));
+            }
+            touched.insert(organization);
+            let sql = "INSERT INTO memberships (account, room) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+            let query = sqlx::query(sql).bind(membership.account.as_i64()).bind(membership.room.as_i64());
+            query.execute(&mut *transaction).await.map_err(|e| self.error(e))?;
+        }
+        self.renew(transaction, touched).await
+    }
+
+    /// Ends memberships; what is none is no error.
+    pub async fn leave(&self, memberships: &[Membership]) -> PortResult<()> {
+        let mut transaction = self.begin().await?;
+        let mut touched = BTreeSet::new();
+        for membership in memberships {
+            touched.extend(self.organization_of(&mut transaction, membership.account).await?);
+            let query = sqlx::query("DELETE FROM memberships WHERE account = ?1 AND room = ?2");
+            let query = query.bind(membership.account.as_i64()).bind(membership.room.as_i64());
+            query.execute(&mut *transaction).await.map_err(|e| self.error(e))?;
+        }
+        self.renew(transaction, touched).await
+    }
+
+    /// Moves an account to another organization; its memberships go with it.
+    pub async fn transfer(&self, account: AccountId, organization: OrganizationId) -> PortResult<()> {
+        let mut transaction = self.begin().await?;
+        if !self.exists(&mut transaction, Known::Organization, organization.as_i64()).await? {
+            return Err(unknown("organization", organization));
+        }
+        let Some(before) = self.organization_of(&mut transaction, account).await? else {
+            return Err(unknown("account", account));
+        };
+        let query = sqlx::query("UPDATE accounts SET organization = ?2 WHERE id = ?1").bind(account.as_i64());
+        query.bind(organization.as_i64()).execute(&mut *transaction).await.map_err(|e| self.error(e))?;
+        self.renew(transaction, BTreeSet::from([before, organization.as_i64()])).await
+    }
+
+    /// Activates or deactivates an account; its memberships stay.
+    pub async fn set_active(&self, account: AccountId, active: bool) -> PortResult<()> {
+        let mut transaction = self.begin().await?;
+        let Some(organization) = self.organization_of(&mut transaction, account).await? else {
+            return Err(unknown("account", account));
+        };
+        let query = sqlx::query("UPDATE accounts SET active = ?2 WHERE id = ?1").bind(account.as_i64());
+        query.bind(active).execute(&mut *transaction).await.map_err(|e| self.error(e))?;
+        self.renew(transaction, BTreeSet::from([organization])).await
+    }
+
+    async fn exists(&self, connection: &mut SqliteConnection, what: Known, id: i64) -> PortResult<bool> {
+        let sql = match what {
+            Known::Organization => "SELECT EXISTS (SELECT 1 FROM organizations WHERE id = ?1)",
+            Known::Room => "SELECT EXISTS (SELECT 1 FROM rooms WHERE id = ?1)",
+        };
+        sqlx::query_scalar(sql).bind(id).fetch_one(connection).await.map_err(|e| self.error(e))
+    }
+
+    async fn organization_of(&self, connection: &mut SqliteConnection, account: AccountId) -> PortResult<Option<i64>> {
+        let query = sqlx::query_scalar("SELECT organization FROM accounts WHERE id = ?1").bind(account.as_i64());
+        query.fetch_optional(connection).await.map_err(|e| self.error(e))
+    }
+
+    /// Computes the room lists of `organizations` anew and commits.
+    async fn renew(&self, mut transaction: Tx, organizations: BTreeSet<i64>) -> PortResult<()> {
+        for organization in organizations {
+            let sql = "SELECT DISTINCT room FROM memberships JOIN accounts ON accounts.id = memberships.account \
+                   WHERE accounts.organization = ?1 AND accounts.active ORDER BY room";
+            let query = sqlx::query_scalar(sql).bind(organization);
+            let rooms: Vec<i64> = query.fetch_all(&mut *transaction).await.map_err(|e| self.error(e))?;
+            let rooms: Result<Vec<RoomId>, _> = rooms.into_iter().map(RoomId::try_from).collect();
+            let rooms = rooms.map_err(|e| self.database.corrupt(format!("a membership: {e}")))?;
+            let query = match rooms.is_empty() {
+                true => sqlx::query("DELETE FROM organization_rooms WHERE organization = ?1").bind(organization),
+                false => {
+                    let sql = "INSERT INTO organization_rooms (organization, rooms) VALUES (?1, ?2) \
+                           ON CONFLICT (organization) DO UPDATE SET rooms = excluded.rooms";
+                    sqlx::query(sql).bind(organization).bind(room_list::pack(&rooms))
+                }
+            };
+            query.execute(&mut *transaction).await.map_err(|e| self.error(e))?;
+        }
+        self.commit(transaction).await
+    }
+}
+
+fn unknown(what: &str, id: impl std::fmt::Display) -> PortError {
+    PortError::refused(format!("{what} {id} is unknown to the directory"))
+}
+
+/// What is looked up by [`exists`].
+enum Known {
+    Organization,
+    Room,
+}

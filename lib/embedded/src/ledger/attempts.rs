@@ -1,0 +1,160 @@
+//! Attempts: begun, taken back, failed.
+
+use std::collections::HashMap;
+
+use chat::ledger::{Begun, Failure, Item, Stage};
+use chat::{PortResult, RunId, Timestamp};
+
+use super::rows::{CLASS_BYTES_MAX, ERROR_BYTES_MAX, bounded};
+use super::{SqliteLedger, by_run};
+use crate::sqlite::{Tx, json, ms};
+
+/// What became of the organizations of one run, by organization.
+#[derive(Default)]
+struct Found {
+    /// Attempts after this call.
+    attempts: HashMap<i64, i64>,
+    /// State of those that could not be begun.
+    others: HashMap<i64, Begun>,
+}
+
+impl SqliteLedger {
+    pub(super) async fn begin_attempts(&self, stage: Stage, items: &[Item], at: Timestamp) -> PortResult<Vec<Begun>> {
+        if items.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut tx = self.database.begin().await?;
+        let mut found: HashMap<&RunId, Found> = HashMap::new();
+        for (run, entries) in by_run(items, |item| item) {
+            let organizations: Vec<i64> = entries.iter().map(|item| item.organization.as_i64()).collect();
+            found.insert(run, self.begin_in_run(&mut tx, run, stage, organizations, at).await?);
+        }
+        self.database.commit(tx).await?;
+        // From the last to the first: an item that stands twice in the batch has been counted twice, and the later one is the
+        // later attempt.
+        let mut begun: Vec<Begun> = items
+            .iter()
+            .rev()
+            .map(|item| {
+                let Some(found) = found.get_mut(&item.run) else { return Begun::Unknown };
+                let organization = item.organization.as_i64();
+                match found.attempts.get_mut(&organization) {
+                    Some(attempts) => {
+                        *attempts -= 1;
+                        Begun::Attempt(u32::try_from(*attempts + 1).unwrap_or(u32::MAX))
+                    }
+                    None => found.others.get(&organization).cloned().unwrap_or(Begun::Unknown),
+                }
+            })
+            .collect();
+        begun.reverse();
+        Ok(begun)
+    }
+
+    async fn begin_in_run(
+        &self,
+        tx: &mut Tx,
+        run: &RunId,
+        stage: Stage,
+        organizations: Vec<i64>,
+        at: Timestamp,
+    ) -> PortResult<Found> {
+        let mut found = Found::default();
+        let Some(head) = self.head(tx, run).await? else { return Ok(found) };
+        if !head.cancelled {
+            // The + keeps SQLite on the primary key, which finds one row, from the index by state.
+            let begun: Vec<(i64, i64)> = sqlx::query_as(
+                "UPDATE run_organizations AS o SET
+                     state = 'running',
+                     attempts = CASE WHEN o.stage = ?2 THEN o.attempts ELSE 0 END + b.times,
+                     stage = ?2,
+                     started_at = coalesce(o.started_at, ?3)
+                 FROM (SELECT value AS organization, count(*) AS times FROM json_each(?4) GROUP BY value) AS b
+                 WHERE o.run = ?1 AND o.organization = b.organization AND +o.state IN ('pending', 'running', 'retrying')
+                 RETURNING organization, attempts",
+            )
+            .bind(head.number)
+            .bind(stage.as_str())
+            .bind(ms(at))
+            .bind(json(&organizations)?)
+            .fetch_all(&mut **tx)
+            .await
+            .map_err(|e| self.database.error(e))?;
+            found.attempts = begun.into_iter().collect();
+        }
+        let missing: Vec<i64> = organizations.into_iter().filter(|o| !found.attempts.contains_key(o)).collect();
+        if missing.is_empty() {
+            return Ok(found);
+        }
+        let states: Vec<(i64, String)> = sqlx::query_as(
+            "SELECT organization, state FROM run_organizations
+             WHERE run = ?1 AND organization IN (SELECT value FROM json_each(?2))",
+        )
+        .bind(head.number)
+        .bind(json(&missing)?)
+        .fetch_all(&mut **tx)
+        .await
+        .map_err(|e| self.database.error(e))?;
+        for (organization, state) in states {
+            let state = self.state_of(&state)?;
+            let begun = if state.is_terminal() { Begun::Settled(state) } else { Begun::Cancelled };
+            found.others.insert(organization, begun);
+        }
+        Ok(found)
+    }
+
+    pub(super) async fn forgive_attempts(&self, stage: Stage, items: &[Item]) -> PortResult<()> {
+        if items.is_empty() {
+            return Ok(());
+        }
+        let mut tx = self.database.begin().await?;
+        for (run, entries) in by_run(items, |item| item) {
+            let Some(head) = self.head(&mut tx, run).await? else { continue };
+            let organizations: Vec<i64> = entries.iter().map(|item| item.organization.as_i64()).collect();
+            sqlx::query(
+                "UPDATE run_organizations AS o SET attempts = max(o.attempts - f.times, 0)
+                 FROM (SELECT value AS organization, count(*) AS times FROM json_each(?3) GROUP BY value) AS f
+                 WHERE o.run = ?1 AND o.organization = f.organization AND o.stage = ?2
+                     AND +o.state IN ('pending', 'running', 'retrying')",
+            )
+            .bind(head.number)
+            .bind(stage.as_str())
+            .bind(json(&organizations)?)
+            .execute(&mut *tx)
+            .await
+            .map_err(|e| self.database.error(e))?;
+        }
+        self.database.commit(tx).await
+    }
+
+    pub(super) async fn fail_attempts(&self, failures: &[(Item, Failure)]) -> PortResult<()> {
+        if failures.is_empty() {
+            return Ok(());
+        }
+        let mut tx = self.database.begin().await?;
+        for (run, entries) in by_run(failures, |(item, _)| item) {
+            let Some(head) = self.head(&mut tx, run).await? else { continue };
+            // Of an item that stands twice, the last failure is the one that is kept.
+            let last: HashMap<i64, &Failure> =
+                entries.iter().map(|(item, failure)| (item.organization.as_i64(), failure)).collect();
+            let rows: Vec<_> = last
+                .into_iter()
+                .map(|(o, f)| (o, bounded(&f.class, CLASS_BYTES_MAX), bounded(&f.error, ERROR_BYTES_MAX)))
+                .collect();
+            sqlx::query(
+                "UPDATE run_organizations AS o SET state = 'retrying', error_class = f.class, error = f.error
+                 FROM (
+                     SELECT value ->> 0 AS organization, value ->> 1 AS class, value ->> 2 AS error FROM json_each(?2)
+                 ) AS f
+                 WHERE o.run = ?1 AND o.organization = f.organization
+                     AND +o.state IN ('pending', 'running', 'retrying')",
+            )
+            .bind(head.number)
+            .bind(json(&rows)?)
+            .execute(&mut *tx)
+            .await
+            .map_err(|e| self.database.error(e))?;
+        }
+        self.database.commit(tx).await
+    }
+}

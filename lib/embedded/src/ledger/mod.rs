@@ -1,0 +1,159 @@
+//! The ledger in SQLite: runs, the state of each organization in them, the history of limits, audit.
+//!
+//! Counts are never stored: they are counted from the states over an index that holds nothing else.
+
+mod attempts;
+mod notes;
+mod organizations;
+mod rows;
+mod runs;
+mod settle;
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use chat::ledger::{
+    AuditEntry, Begun, Failure, Filter, HistoryEntry, Item, NewRun, Progress, Run, RunOrganization, Settlement, Stage,
+    UnreadableMessage,
+};
+use chat::{Ledger, OrganizationId, PortResult, RunId, Timestamp};
+
+use crate::DataDir;
+use crate::sqlite::{Database, Schema, Tx};
+
+const SCHEMA: Schema = Schema {
+    what: "the ledger",
+    migrations: &[(1, "ledger", include_str!("../../migrations/ledger/0001_ledger.sql"))],
+};
+
+/// The ledger of a data directory.
+#[derive(Clone, Debug)]
+pub struct SqliteLedger {
+    database: Database,
+}
+
+/// What a batch needs to know of its run.
+struct RunHead {
+    /// `runs.number`
+    number: i64,
+    as_of: i64,
+    cancelled: bool,
+}
+
+impl SqliteLedger {
+    /// Opens the ledger in `dir`; makes and migrates it where `dir` was opened for writing.
+    ///
+    /// # Errors
+    ///
+    /// Unavailable while the file is locked or its disk is full; refused when a newer version made it, or when it does not exist
+    /// and `dir` was opened for reading; corrupt when it is no ledger.
+    pub async fn open(dir: &DataDir) -> PortResult<Self> {
+        Ok(Self { database: Database::open(dir, dir.ledger_sqlite(), &SCHEMA).await? })
+    }
+
+    async fn head(&self, tx: &mut Tx, run: &RunId) -> PortResult<Option<RunHead>> {
+        let row: Option<(i64, i64, bool)> =
+            sqlx::query_as("SELECT number, as_of, cancelled_at IS NOT NULL FROM runs WHERE run = ?1")
+                .bind(run.as_str())
+                .fetch_optional(&mut **tx)
+                .await
+                .map_err(|e| self.database.error(e))?;
+        Ok(row.map(|(number, as_of, cancelled)| RunHead { number, as_of, cancelled }))
+    }
+}
+
+/// The entries of a batch by run, in the order of the batch; nearly always there is one run.
+fn by_run<'a, T>(entries: &'a [T], item: impl Fn(&'a T) -> &'a Item) -> Vec<(&'a RunId, Vec<&'a T>)> {
+    let mut places: HashMap<&RunId, usize> = HashMap::new();
+    let mut runs: Vec<(&RunId, Vec<&T>)> = Vec::new();
+    for entry in entries {
+        let run = &item(entry).run;
+        let place = *places.entry(run).or_insert_with(|| {
+            runs.push((run, Vec::new()));
+            runs.len() - 1
+        });
+        runs[place].1.push(entry);
+    }
+    runs
+}
+
+#[async_trait]
+impl Ledger for SqliteLedger {
+    async fn open_run(&self, run: &NewRun) -> PortResult<Run> {
+        self.open_or_join_run(run).await
+    }
+
+    async fn progress(&self, run: &RunId) -> PortResult<Option<Progress>> {
+        self.progress_of(run).await
+    }
+
+    async fn runs(&self, limit: usize) -> PortResult<Vec<Progress>> {
+        self.newest_runs(limit).await
+    }
+
+    async fn register(
+        &self,
+        run: &RunId,
+        organizations: &[OrganizationId],
+        sent_through: Option<OrganizationId>,
+        at: Timestamp,
+    ) -> PortResult<()> {
+        self.register_pending(run, organizations, sent_through, at).await
+    }
+
+    async fn complete_extraction(&self, run: &RunId, at: Timestamp) -> PortResult<()> {
+        self.note_extracted(run, at).await
+    }
+
+    async fn cancel_run(&self, run: &RunId, at: Timestamp) -> PortResult<bool> {
+        self.note_cancelled(run, at).await
+    }
+
+    async fn begin(&self, stage: Stage, items: &[Item], at: Timestamp) -> PortResult<Vec<Begun>> {
+        self.begin_attempts(stage, items, at).await
+    }
+
+    async fn forgive(&self, stage: Stage, items: &[Item]) -> PortResult<()> {
+        self.forgive_attempts(stage, items).await
+    }
+
+    async fn fail(&self, failures: &[(Item, Failure)]) -> PortResult<()> {
+        self.fail_attempts(failures).await
+    }
+
+    async fn settle(&self, settlements: &[Settlement]) -> PortResult<Vec<bool>> {
+        self.settle_organizations(settlements).await
+    }
+
+    async fn organizations(&self, run: &RunId, filter: &Filter, limit: usize) -> PortResult<Vec<RunOrganization>> {
+        self.page_of(run, filter, limit).await
+    }
+
+    async fn attempts_of(
+        &self,
+        organization: OrganizationId,
+        limit: usize,
+    ) -> PortResult<Vec<(RunId, RunOrganization)>> {
+        self.runs_of(organization, limit).await
+    }
+
+    async fn history(&self, organization: OrganizationId, limit: usize) -> PortResult<Vec<HistoryEntry>> {
+        self.history_of(organization, limit).await
+    }
+
+    async fn record(&self, entry: &AuditEntry) -> PortResult<()> {
+        self.record_action(entry).await
+    }
+
+    async fn audits(&self, limit: usize) -> PortResult<Vec<AuditEntry>> {
+        self.newest_audits(limit).await
+    }
+
+    async fn put_aside(&self, message: &UnreadableMessage) -> PortResult<()> {
+        self.keep_unreadable(message).await
+    }
+
+    async fn unreadable(&self, limit: usize) -> PortResult<Vec<UnreadableMessage>> {
+        self.newest_unreadable(limit).await
+    }
+}

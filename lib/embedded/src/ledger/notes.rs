@@ -1,0 +1,70 @@
+//! What people did, and messages that nobody can read.
+
+use chat::ledger::{AuditEntry, UnreadableMessage};
+use chat::{PortResult, Timestamp};
+
+use super::SqliteLedger;
+use crate::sqlite::ms;
+
+impl SqliteLedger {
+    pub(super) async fn record_action(&self, entry: &AuditEntry) -> PortResult<()> {
+        sqlx::query("INSERT INTO audit (at, actor, action, target, reason, outcome) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")
+            .bind(ms(entry.at))
+            .bind(&entry.actor)
+            .bind(&entry.action)
+            .bind(&entry.target)
+            .bind(&entry.reason)
+            .bind(&entry.outcome)
+            .execute(self.database.writer()?)
+            .await
+            .map_err(|e| self.database.error(e))?;
+        Ok(())
+    }
+
+    pub(super) async fn newest_audits(&self, limit: usize) -> PortResult<Vec<AuditEntry>> {
+        let rows: Vec<(i64, String, String, String, String, String)> = sqlx::query_as(
+            "SELECT at, actor, action, target, reason, outcome FROM audit ORDER BY at DESC, number DESC LIMIT ?1",
+        )
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(self.database.reader())
+        .await
+        .map_err(|e| self.database.error(e))?;
+        let entry = |(at, actor, action, target, reason, outcome)| AuditEntry {
+            at: instant(at),
+            actor,
+            action,
+            target,
+            reason,
+            outcome,
+        };
+        Ok(rows.into_iter().map(entry).collect())
+    }
+
+    pub(super) async fn keep_unreadable(&self, message: &UnreadableMessage) -> PortResult<()> {
+        sqlx::query("INSERT INTO unreadable_messages (queue, body, cause, at) VALUES (?1, ?2, ?3, ?4)")
+            .bind(&message.queue)
+            .bind(&message.body)
+            .bind(&message.cause)
+            .bind(ms(message.at))
+            .execute(self.database.writer()?)
+            .await
+            .map_err(|e| self.database.error(e))?;
+        Ok(())
+    }
+
+    pub(super) async fn newest_unreadable(&self, limit: usize) -> PortResult<Vec<UnreadableMessage>> {
+        let rows: Vec<(String, Vec<u8>, String, i64)> = sqlx::query_as(
+            "SELECT queue, body, cause, at FROM unreadable_messages ORDER BY at DESC, number DESC LIMIT ?1",
+        )
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(self.database.reader())
+        .await
+        .map_err(|e| self.database.error(e))?;
+        let message = |(queue, body, cause, at)| UnreadableMessage { queue, body, cause, at: instant(at) };
+        Ok(rows.into_iter().map(message).collect())
+    }
+}
+
+fn instant(ms: i64) -> Timestamp {
+    Timestamp::from_millis(u64::try_from(ms).unwrap_or(0))
+}

@@ -1,0 +1,125 @@
+//! How organizations end in a run, and the history of boundaries that comes of it.
+
+use std::collections::{HashMap, HashSet};
+
+use chat::ledger::{Settlement, State};
+use chat::{PortError, PortResult, RunId};
+
+use super::rows::{CLASS_BYTES_MAX, ERROR_BYTES_MAX, bounded};
+use super::{RunHead, SqliteLedger, by_run};
+use crate::sqlite::{Tx, json, ms};
+
+impl SqliteLedger {
+    pub(super) async fn settle_organizations(&self, settlements: &[Settlement]) -> PortResult<Vec<bool>> {
+        if let Some(open) = settlements.iter().find(|settlement| !settlement.state.is_terminal()) {
+            let (organization, state) = (open.item.organization, open.state);
+            return Err(PortError::refused(format!("organization {organization} cannot be settled as {state}")));
+        }
+        if settlements.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut tx = self.database.begin().await?;
+        let mut settled: HashMap<&RunId, HashSet<i64>> = HashMap::new();
+        for (run, entries) in by_run(settlements, |settlement| &settlement.item) {
+            let Some(head) = self.head(&mut tx, run).await? else { continue };
+            // Of an organization that stands twice, the first ends it.
+            let mut seen = HashSet::new();
+            let first: Vec<&Settlement> = entries.into_iter().filter(|s| seen.insert(s.item.organization)).collect();
+            let ended = self.end(&mut tx, &head, &first).await?;
+            self.add_history(&mut tx, run, &head, first.iter().filter(|s| ended.contains(&organization(s)))).await?;
+            settled.insert(run, ended);
+        }
+        self.database.commit(tx).await?;
+        let mut first =
+            |s: &Settlement| settled.get_mut(&s.item.run).is_some_and(|ended| ended.remove(&organization(s)));
+        Ok(settlements.iter().map(&mut first).collect())
+    }
+
+    /// Ends what is not terminal yet; answers which organizations.
+    async fn end(&self, tx: &mut Tx, head: &RunHead, settlements: &[&Settlement]) -> PortResult<HashSet<i64>> {
+        let rows: Vec<_> = settlements
+            .iter()
+            .map(|s| {
+                let f = &s.figures;
+                let failure = s.failure.as_ref();
+                (
+                    organization(s),
+                    s.state.as_str(),
+                    f.rooms,
+                    f.rooms_opened,
+                    f.messages_read.min(i64::MAX as u64),
+                    if f.read_units.is_finite() { f.read_units } else { 0.0 },
+                    f.visible_messages,
+                    f.first_visible_message_id.map(|id| id.as_i64()),
+                    f.previous_first_visible_message_id.map(|id| id.as_i64()),
+                    failure.map(|failure| bounded(&failure.class, CLASS_BYTES_MAX)),
+                    failure.map(|failure| bounded(&failure.error, ERROR_BYTES_MAX)),
+                    ms(s.at),
+                )
+            })
+            .collect();
+        let ended: Vec<i64> = sqlx::query_scalar(
+            "UPDATE run_organizations AS o SET
+                 state = s.row ->> 1,
+                 rooms = s.row ->> 2,
+                 rooms_opened = s.row ->> 3,
+                 messages_read = s.row ->> 4,
+                 read_units = s.row ->> 5,
+                 visible_messages = s.row ->> 6,
+                 first_visible_message_id = s.row ->> 7,
+                 previous_first_visible_message_id = s.row ->> 8,
+                 error_class = coalesce(s.row ->> 9, o.error_class),
+                 error = coalesce(s.row ->> 10, o.error),
+                 finished_at = s.row ->> 11
+             FROM (SELECT value AS row FROM json_each(?2)) AS s
+             WHERE o.run = ?1 AND o.organization = s.row ->> 0 AND +o.state IN ('pending', 'running', 'retrying')
+             RETURNING organization",
+        )
+        .bind(head.number)
+        .bind(json(&rows)?)
+        .fetch_all(&mut **tx)
+        .await
+        .map_err(|e| self.database.error(e))?;
+        Ok(ended.into_iter().collect())
+    }
+
+    /// Adds what changed a boundary to the history.
+    async fn add_history<'a>(
+        &self,
+        tx: &mut Tx,
+        run: &RunId,
+        head: &RunHead,
+        settlements: impl Iterator<Item = &'a &'a Settlement>,
+    ) -> PortResult<()> {
+        let rows: Vec<(i64, Option<i64>, Option<i64>, &str)> = settlements.filter_map(|s| change(s)).collect();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        sqlx::query(
+            "INSERT INTO limit_history (organization, as_of, run, old, new, cause)
+             SELECT value ->> 0, ?1, ?2, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?3)",
+        )
+        .bind(head.as_of)
+        .bind(run.as_str())
+        .bind(json(&rows)?)
+        .execute(&mut **tx)
+        .await
+        .map_err(|e| self.database.error(e))?;
+        Ok(())
+    }
+}
+
+fn organization(settlement: &Settlement) -> i64 {
+    settlement.item.organization.as_i64()
+}
+
+/// Organization, old and new boundary and cause, where the settlement changes the boundary.
+fn change(settlement: &Settlement) -> Option<(i64, Option<i64>, Option<i64>, &'static str)> {
+    let old = settlement.figures.previous_first_visible_message_id;
+    let (new, cause) = match settlement.state {
+        State::Done => (settlement.figures.first_visible_message_id, "computed"),
+        State::Released => (None, "released"),
+        _ => return None,
+    };
+    (old != new).then(|| (organization(settlement), old.map(|id| id.as_i64()), new.map(|id| id.as_i64()), cause))
+}

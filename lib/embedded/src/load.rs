@@ -1,0 +1,146 @@
+//! Takes an import into the data directory: the directory into SQLite in one transaction, then messages into the packed index.
+
+mod rows;
+
+use async_trait::async_trait;
+use chat::{Organization, PortError, PortResult, RoomId};
+use import::{Account, Load, Membership, OrganizationRooms, RoomMessages, Source};
+use sqlx::AssertSqlSafe;
+
+use crate::{
+    DataDir, MapSize, OpenError, PackedIndex, SqliteDirectory,
+    directory::{plan_name, room_list},
+    packed::Loader,
+    sqlite::Tx,
+};
+use rows::Insert;
+
+/// An import into the embedded stores.
+///
+/// The directory replaces the one before, in one transaction that is committed by [`Load::publish`]. Messages are added to those
+/// which are there, room by room: what was deleted stays deleted, and rooms that are not imported keep theirs, unseen by
+/// anybody who has no membership in them. Between `publish` and [`Load::finish`], [`SqliteDirectory::unfinished_import`] is
+/// true. Writing messages blocks the thread, some 50 ms at a time.
+pub struct EmbeddedLoad {
+    dir: DataDir,
+    map_size: MapSize,
+    directory: SqliteDirectory,
+    /// Which source; its name in the directory and in the index.
+    source: String,
+    /// From `begin` to `publish`.
+    transaction: Option<Tx>,
+    /// From `begin` to `finish`.
+    loader: Option<Loader>,
+}
+
+impl EmbeddedLoad {
+    /// Into `dir`, which is opened for nobody else's writing ([`crate::Access::Exclusive`]). `map_size` is that of the index.
+    pub async fn open(dir: &DataDir, map_size: MapSize) -> PortResult<Self> {
+        let directory = SqliteDirectory::open(dir).await?;
+        Ok(Self { dir: dir.clone(), map_size, directory, source: String::new(), transaction: None, loader: None })
+    }
+
+    async fn insert(&mut self, insert: Insert) -> PortResult<()> {
+        let transaction = self.transaction.as_mut().ok_or_else(out_of_order)?;
+        // Numbers and fixed words only: nothing in it was written by anybody else.
+        let sql = sqlx::raw_sql(AssertSqlSafe(insert.finish()));
+        sql.execute(&mut **transaction).await.map_err(|e| self.directory.error(e))?;
+        Ok(())
+    }
+}
+
+fn out_of_order() -> PortError {
+    PortError::refused("a load is begun, then published, then finished; this call came at another time")
+}
+
+/// Sets the old content aside as far as it decides plan versions, and empties the tables.
+const BEGIN: &str = "CREATE TEMP TABLE previous (id INTEGER PRIMARY KEY, plan TEXT, plan_version INTEGER);
+INSERT INTO previous SELECT id, plan, plan_version FROM organizations;
+DELETE FROM organizations;
+DELETE FROM accounts;
+DELETE FROM rooms;
+DELETE FROM memberships;
+DELETE FROM organization_rooms;";
+
+/// Lets no plan version fall.
+const PUBLISH: &str = "UPDATE organizations
+SET plan_version = max(organizations.plan_version, previous.plan_version + (previous.plan <> organizations.plan))
+FROM previous WHERE previous.id = organizations.id;
+DROP TABLE previous;";
+
+#[async_trait]
+impl Load for EmbeddedLoad {
+    async fn begin(&mut self, source: &Source) -> PortResult<()> {
+        self.source = format!("{:016x}", source.fingerprint);
+        let disagrees = |e: OpenError| PortError::Refused { what: e.to_string(), source: Some(e.into()) };
+        self.dir.fix_epoch(source.epoch).await.map_err(disagrees)?;
+        let index = PackedIndex::open(&self.dir.live_ids(), self.map_size, source.epoch)?;
+        self.loader = Some(index.loader(&self.source)?);
+        let mut transaction = self.directory.begin().await?;
+        sqlx::raw_sql(BEGIN).execute(&mut *transaction).await.map_err(|e| self.directory.error(e))?;
+        self.transaction = Some(transaction);
+        Ok(())
+    }
+
+    async fn organizations(&mut self, rows: &[Organization]) -> PortResult<()> {
+        let mut insert = Insert::into("organizations (id, plan_version, plan)");
+        for row in rows {
+            insert.row(&[row.id.get(), row.plan_version], Some(plan_name(row.plan)));
+        }
+        self.insert(insert).await
+    }
+
+    async fn accounts(&mut self, rows: &[Account]) -> PortResult<()> {
+        let mut insert = Insert::into("accounts (id, organization, active)");
+        for row in rows {
+            insert.row(&[row.id.get(), row.organization.get(), row.active.into()], None);
+        }
+        self.insert(insert).await
+    }
+
+    async fn rooms(&mut self, rows: &[RoomId]) -> PortResult<()> {
+        let mut insert = Insert::into("rooms (id)");
+        for row in rows {
+            insert.row(&[row.get()], None);
+        }
+        self.insert(insert).await
+    }
+
+    async fn memberships(&mut self, rows: &[Membership]) -> PortResult<()> {
+        let mut insert = Insert::into("memberships (account, room)");
+        for row in rows {
+            insert.row(&[row.account.get(), row.room.get()], None);
+        }
+        self.insert(insert).await
+    }
+
+    async fn organization_rooms(&mut self, rows: &[OrganizationRooms]) -> PortResult<()> {
+        let transaction = self.transaction.as_mut().ok_or_else(out_of_order)?;
+        for row in rows {
+            let query = sqlx::query("INSERT INTO organization_rooms (organization, rooms) VALUES (?1, ?2)");
+            let query = query.bind(row.organization.as_i64()).bind(room_list::pack(&row.rooms));
+            query.execute(&mut **transaction).await.map_err(|e| self.directory.error(e))?;
+        }
+        Ok(())
+    }
+
+    async fn publish(&mut self) -> PortResult<Option<RoomId>> {
+        let mut transaction = self.transaction.take().ok_or_else(out_of_order)?;
+        sqlx::raw_sql(PUBLISH).execute(&mut *transaction).await.map_err(|e| self.directory.error(e))?;
+        let sql = "INSERT OR REPLACE INTO imports (only, fingerprint, finished) VALUES (0, ?1, 0)";
+        let query = sqlx::query(sql).bind(&self.source);
+        query.execute(&mut *transaction).await.map_err(|e| self.directory.error(e))?;
+        self.directory.commit(transaction).await?;
+        Ok(self.loader.as_ref().and_then(Loader::resume_point))
+    }
+
+    async fn messages(&mut self, rooms: &[RoomMessages]) -> PortResult<()> {
+        let loader = self.loader.as_mut().ok_or_else(out_of_order)?;
+        rooms.iter().try_for_each(|messages| loader.add(messages.room, &messages.live, &messages.tombstoned))
+    }
+
+    async fn finish(&mut self) -> PortResult<()> {
+        self.loader.take().ok_or_else(out_of_order)?.finish()?;
+        self.directory.finish_import().await
+    }
+}

@@ -1,0 +1,86 @@
+//! The import as a whole.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use tokio::time::Instant;
+
+use crate::{
+    ImportError, ImportReport, Load, Progress, Source, Stage, check::Work, directory::Directory, messages::Messages,
+    source::Folder,
+};
+
+/// How to import.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImportOptions {
+    /// Where temporary files go: a folder on a disk with room for 24 bytes per message.
+    pub scratch_dir: PathBuf,
+    /// Leave bad rows out and count them, instead of stopping at the first.
+    pub skip_bad: bool,
+    /// Rows sorted in memory at a time; each costs 32 bytes while it is sorted.
+    pub sort_rows: usize,
+}
+
+impl ImportOptions {
+    /// Stops at bad rows; sorts 4,194,304 rows at a time (128 MiB).
+    pub fn new(scratch_dir: impl Into<PathBuf>) -> Self {
+        Self { scratch_dir: scratch_dir.into(), skip_bad: false, sort_rows: 4 << 20 }
+    }
+}
+
+/// Imports the tables in `folder` into the store behind `load` and answers what happened.
+///
+/// 1. Everything is read and checked. A bad row stops the import here, with the store as it was, unless bad rows are to be
+///    left out. What refers to a row that is left out is left out too.
+/// 2. The directory (organizations, accounts, rooms, memberships) is loaded and published at once.
+/// 3. Messages are loaded.
+///
+/// Killed before the end of 2, an import leaves the store as it was; killed later, it leaves the new directory and some of the
+/// messages: run it again. A second run of the same files ends as the first, and goes on where that one had stored messages durably.
+///
+/// Decoding and sorting run on the calling task: give it a thread of its own if others wait.
+pub async fn import(
+    folder: &Path,
+    options: &ImportOptions,
+    load: &mut dyn Load,
+    progress: &mut (dyn FnMut(Progress) + Send),
+) -> Result<ImportReport, ImportError> {
+    let folder = Folder::open(folder)?;
+    let source = Source { epoch: folder.epoch, fingerprint: folder.fingerprint(options.skip_bad)? };
+    let report = ImportReport {
+        epoch: folder.epoch,
+        tables: BTreeMap::new(),
+        ignored_files: folder.ignored.clone(),
+        ended_memberships: 0,
+        organization_rooms: 0,
+        live_messages: 0,
+        deleted_messages: 0,
+        message_ids: None,
+        resumed_after: None,
+        seconds: BTreeMap::new(),
+    };
+    let mut work = Work { folder, options, progress, report, stage: Stage::Organizations, since: Instant::now() };
+    // All files are opened first: a missing column of the last one is told before the first is read.
+    for file in &work.folder.tables {
+        crate::tables::open(file)?;
+    }
+    let mut directory = Directory::read(&mut work)?;
+    let mut messages = Messages::read(&mut work, &mut directory.rooms)?;
+    if work.folder.fingerprint(options.skip_bad)? != source.fingerprint {
+        return Err(ImportError::Changed { file: work.folder.path.display().to_string() });
+    }
+
+    let failed = |what| move |source| ImportError::Load { what, source };
+    work.begin(Stage::LoadDirectory, Some(directory.rows()));
+    load.begin(&source).await.map_err(failed("anything"))?;
+    directory.load(&mut work, load).await?;
+    let after = load.publish().await.map_err(failed("the directory"))?;
+    work.begin(Stage::LoadMessages, None);
+    work.report.resumed_after = after;
+    messages.load(&mut work, load, &mut directory.rooms, after).await?;
+    load.finish().await.map_err(failed("messages"))?;
+    work.end();
+    Ok(work.report)
+}

@@ -1,0 +1,99 @@
+//! Port: where imported rows go.
+
+use async_trait::async_trait;
+use chat::{AccountId, Epoch, MessageId, Organization, OrganizationId, PortResult, RoomId};
+
+/// What is about to be loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// From when message ids count.
+    pub epoch: Epoch,
+    /// Equal for the same unchanged files imported with the same options, different otherwise.
+    pub fingerprint: u64,
+}
+
+/// An account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// Its id.
+    pub id: AccountId,
+    /// To which organization it belongs.
+    pub organization: OrganizationId,
+    /// Whether it counts as a member of its rooms.
+    pub active: bool,
+}
+
+/// A current membership.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Membership {
+    /// Who.
+    pub account: AccountId,
+    /// Where.
+    pub room: RoomId,
+}
+
+/// The distinct rooms in which an active account of an organization is a member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OrganizationRooms {
+    /// Whose.
+    pub organization: OrganizationId,
+    /// Ascending, at least one.
+    pub rooms: Vec<RoomId>,
+}
+
+/// The messages of a room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoomMessages {
+    /// Which room.
+    pub room: RoomId,
+    /// Ids of live messages, ascending.
+    pub live: Vec<MessageId>,
+    /// Ids of deleted messages, ascending, none of them live.
+    pub tombstoned: Vec<MessageId>,
+}
+
+/// A store that takes an import. It belongs to one import; nobody else writes to the store meanwhile.
+///
+/// The calls come in the order in which they stand here, the row calls any number of times each. Rows of all calls of one
+/// kind together are distinct and in ascending order (memberships: by account, then room), and what they refer to has been
+/// given before: nothing needs to be checked. The directory is the whole directory: what the store held before and is not given
+/// again is gone afterwards. Messages are added to what the store holds; a deleted message stays deleted.
+///
+/// What a store promises:
+/// - Nothing is visible to anybody before [`Load::publish`]; a load that is dropped before leaves the store as it was.
+/// - [`Load::publish`] makes the whole directory (organizations to organization rooms) visible at once, and the store
+///   remembers durably, until [`Load::finish`], that a load of this source is under way.
+/// - Messages become visible room by room or at once at the end, as the store likes. A load that ends between `publish` and
+///   `finish` leaves the new directory over old, mixed or missing messages; a whole load of the same source repairs it.
+/// - Loading the same source again leads to the same content.
+#[async_trait]
+pub trait Load: Send {
+    /// Opens the load.
+    async fn begin(&mut self, source: &Source) -> PortResult<()>;
+
+    /// Organizations. A `plan_version` is a lower bound: the store keeps its own where that is greater, and counts one up
+    /// where the plan differs from the one it held, so that the version never falls.
+    async fn organizations(&mut self, rows: &[Organization]) -> PortResult<()>;
+
+    /// Accounts.
+    async fn accounts(&mut self, rows: &[Account]) -> PortResult<()>;
+
+    /// Rooms.
+    async fn rooms(&mut self, rows: &[RoomId]) -> PortResult<()>;
+
+    /// Current memberships.
+    async fn memberships(&mut self, rows: &[Membership]) -> PortResult<()>;
+
+    /// The rooms each organization sees.
+    async fn organization_rooms(&mut self, rows: &[OrganizationRooms]) -> PortResult<()>;
+
+    /// Makes the directory visible. Answers the last room whose messages an earlier, unfinished load of the same source has
+    /// already stored durably: the messages of rooms up to and including it are not given again.
+    async fn publish(&mut self) -> PortResult<Option<RoomId>>;
+
+    /// Messages of rooms; rooms without any message are not given.
+    async fn messages(&mut self, rooms: &[RoomMessages]) -> PortResult<()>;
+
+    /// Everything has been given; answers when it is durable and visible.
+    async fn finish(&mut self) -> PortResult<()>;
+}
