@@ -24,14 +24,14 @@ const DAYS: u64 = 60;
 const SEED: u64 = 40;
 
 /// What was made.
-pub struct Chat {
-    pub organizations: usize,
-    pub rooms: u64,
-    pub messages: u64,
+pub(crate) struct Chat {
+    pub(crate) organizations: usize,
+    pub(crate) rooms: u64,
+    pub(crate) messages: u64,
 }
 
 /// Writes the tables as CSV into `folder`; the newest message is just before `now`.
-pub fn write(folder: &Path, now: Timestamp) -> anyhow::Result<Chat> {
+pub(crate) fn write(folder: &Path, now: Timestamp) -> anyhow::Result<Chat> {
     let mut random = fastrand::Rng::with_seed(SEED);
     let epoch = Epoch::default();
     let mut organizations = table(folder, "organizations", "id,plan")?;

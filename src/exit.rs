@@ -6,40 +6,40 @@ use jobs::operate::rerun::RerunError;
 use worker::QueueError;
 
 /// Done.
-pub const DONE: u8 = 0;
+pub(crate) const DONE: u8 = 0;
 /// It failed; the message says why. Running it again unchanged will not help.
-pub const FAILED: u8 = 1;
+pub(crate) const FAILED: u8 = 1;
 /// The command line is wrong: an unknown flag, an unknown organization, an instant in the future.
-pub const USAGE: u8 = 2;
+pub(crate) const USAGE: u8 = 2;
 /// Done in part: some organizations failed or wait for another attempt, or some rows were left out.
-pub const PARTIAL: u8 = 3;
+pub(crate) const PARTIAL: u8 = 3;
 /// The settings or the data directory are wrong; nothing was done.
-pub const CONFIGURATION: u8 = 42;
+pub(crate) const CONFIGURATION: u8 = 42;
 /// The input is wrong: a row, a file, a column. Nothing was changed.
-pub const INPUT: u8 = 65;
+pub(crate) const INPUT: u8 = 65;
 /// Something is busy, full or was interrupted. Running it again goes on.
-pub const TEMPORARY: u8 = 75;
+pub(crate) const TEMPORARY: u8 = 75;
 
 /// What `lanner --help` says about exit codes.
-pub const HELP: &str = "Exit codes: 0 done · 1 failed · 2 usage · 3 done in part · 42 configuration
+pub(crate) const HELP: &str = "Exit codes: 0 done · 1 failed · 2 usage · 3 done in part · 42 configuration
             65 bad input · 75 busy, full or interrupted: run it again";
 
 /// A command's end that is not good: the code, and the words for standard error.
 #[derive(Debug)]
-pub struct Failure {
-    pub code: u8,
-    pub error: anyhow::Error,
+pub(crate) struct Failure {
+    pub(crate) code: u8,
+    pub(crate) error: anyhow::Error,
 }
 
 /// How a command ends: the exit code, or a failure.
-pub type Outcome = Result<u8, Failure>;
+pub(crate) type Outcome = Result<u8, Failure>;
 
 impl Failure {
-    pub fn new(code: u8, error: impl Into<anyhow::Error>) -> Self {
+    pub(crate) fn new(code: u8, error: impl Into<anyhow::Error>) -> Self {
         Self { code, error: error.into() }
     }
 
-    pub fn usage(words: impl std::fmt::Display) -> Self {
+    pub(crate) fn usage(words: impl std::fmt::Display) -> Self {
         Self::new(USAGE, anyhow::anyhow!("{words}"))
     }
 }

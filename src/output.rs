@@ -10,7 +10,7 @@ use serde::Serialize;
 const WIDTH: u16 = 80;
 
 /// Writes one JSON value and a line end to standard output.
-pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
+pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     serde_json::to_writer_pretty(&mut out, value)?;
     writeln!(out)?;
@@ -18,15 +18,15 @@ pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
 }
 
 /// A column: its head, and whether its cells are numbers.
-pub enum Column {
+pub(crate) enum Column {
     Text(&'static str),
     Number(&'static str),
 }
 
 /// A table of plain cells, without lines, at most 80 columns wide.
-pub fn table(columns: &[Column], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+pub(crate) fn table(columns: &[Column], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(WIDTH);
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(WIDTH);
     let alignment = |column: &Column| match column {
         Column::Text(_) => CellAlignment::Left,
         Column::Number(_) => CellAlignment::Right,
@@ -48,14 +48,14 @@ pub fn table(columns: &[Column], rows: impl IntoIterator<Item = Vec<String>>) ->
 }
 
 /// Names and values below each other.
-pub fn facts(facts: &[(&str, String)]) -> String {
+pub(crate) fn facts(facts: &[(&str, String)]) -> String {
     let width = facts.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
     let lines: Vec<String> = facts.iter().map(|(name, value)| format!("{name:width$}  {value}")).collect();
     lines.join("\n")
 }
 
 /// 1234567 as 1,234,567.
-pub fn thousands(number: u64) -> String {
+pub(crate) fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {
@@ -68,18 +68,18 @@ pub fn thousands(number: u64) -> String {
 }
 
 /// An instant for a table: to the minute.
-pub fn minute(time: Timestamp) -> String {
+pub(crate) fn minute(time: Timestamp) -> String {
     let text = time.to_string();
     format!("{} {}", &text[..10], &text[11..16])
 }
 
 /// An id, or a dash.
-pub fn or_dash(value: Option<impl std::fmt::Display>) -> String {
+pub(crate) fn or_dash(value: Option<impl std::fmt::Display>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
 /// True when standard error is a terminal, so that bars may be drawn.
-pub fn draws() -> bool {
+pub(crate) fn draws() -> bool {
     std::io::stderr().is_terminal()
 }
 

@@ -11,7 +11,7 @@ use crate::output::{draws, thousands};
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
 /// Shows how far something is, on standard error.
-pub struct Progress {
+pub(crate) struct Progress {
     what: String,
     kind: Kind,
 }
@@ -24,7 +24,7 @@ enum Kind {
 
 impl Progress {
     /// Progress of `what`; `quiet` shows nothing.
-    pub fn new(what: &str, quiet: bool) -> Self {
+    pub(crate) fn new(what: &str, quiet: bool) -> Self {
         let kind = if quiet {
             Kind::Silent
         } else if draws() {
@@ -43,7 +43,7 @@ impl Progress {
     }
 
     /// `done` of `total` (0 = not known).
-    pub fn at(&mut self, done: u64, total: u64) {
+    pub(crate) fn at(&mut self, done: u64, total: u64) {
         match &mut self.kind {
             Kind::Silent => {}
             Kind::Bar(bar) => {
@@ -61,7 +61,7 @@ impl Progress {
     }
 
     /// Takes the bar away.
-    pub fn finish(self) {
+    pub(crate) fn finish(self) {
         if let Kind::Bar(bar) = self.kind {
             bar.finish_and_clear();
         }

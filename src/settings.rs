@@ -12,79 +12,79 @@ use toml::{Table, Value};
 use worker::{Backoff, ConsumerSettings};
 
 /// Every key, its default and what it means.
-pub const DEFAULTS: &str = include_str!("settings.default.toml");
+pub(crate) const DEFAULTS: &str = include_str!("settings.default.toml");
 
 /// All settings.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Settings {
-    pub data: Data,
-    pub store: Store,
-    pub policy: PolicySettings,
-    pub directory: Adapter,
-    pub messages: Adapter,
-    pub limits: Adapter,
-    pub ledger: Adapter,
-    pub queue: Adapter,
-    pub workers: Workers,
-    pub log: Log,
+pub(crate) struct Settings {
+    pub(crate) data: Data,
+    pub(crate) store: Store,
+    pub(crate) policy: PolicySettings,
+    pub(crate) directory: Adapter,
+    pub(crate) messages: Adapter,
+    pub(crate) limits: Adapter,
+    pub(crate) ledger: Adapter,
+    pub(crate) queue: Adapter,
+    pub(crate) workers: Workers,
+    pub(crate) log: Log,
 }
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Data {
-    pub dir: PathBuf,
+pub(crate) struct Data {
+    pub(crate) dir: PathBuf,
 }
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Store {
-    pub epoch: String,
+pub(crate) struct Store {
+    pub(crate) epoch: String,
 }
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct PolicySettings {
-    pub max_messages: u32,
-    pub max_age: String,
+pub(crate) struct PolicySettings {
+    pub(crate) max_messages: u32,
+    pub(crate) max_age: String,
 }
 
 /// What stands behind a port; each variant carries only its own keys.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(tag = "adapter", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Adapter {
+pub(crate) enum Adapter {
     Embedded {},
 }
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Workers {
-    pub in_flight: usize,
-    pub visible_for_ms: u64,
-    pub attempts_max: NonZeroU32,
-    pub backoff_min_ms: u64,
-    pub backoff_max_ms: u64,
-    pub stop_grace_ms: u64,
-    pub batch_max: usize,
+pub(crate) struct Workers {
+    pub(crate) in_flight: usize,
+    pub(crate) visible_for_ms: u64,
+    pub(crate) attempts_max: NonZeroU32,
+    pub(crate) backoff_min_ms: u64,
+    pub(crate) backoff_max_ms: u64,
+    pub(crate) stop_grace_ms: u64,
+    pub(crate) batch_max: usize,
 }
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Log {
-    pub filter: String,
-    pub format: LogFormat,
+pub(crate) struct Log {
+    pub(crate) filter: String,
+    pub(crate) format: LogFormat,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum LogFormat {
+pub(crate) enum LogFormat {
     Text,
     Json,
 }
 
 impl Settings {
     /// Reads defaults, file and environment; flags come on top of it.
-    pub fn load(file: Option<&Path>) -> anyhow::Result<Self> {
+    pub(crate) fn load(file: Option<&Path>) -> anyhow::Result<Self> {
         let merged = merged(file, |name| std::env::var(name).ok())?;
         let settings: Self = Value::Table(merged).try_into().context("settings")?;
         settings.check()?;
@@ -92,7 +92,7 @@ impl Settings {
     }
 
     /// The effective values as a table, for printing. No key holds a secret.
-    pub fn effective(file: Option<&Path>) -> anyhow::Result<Table> {
+    pub(crate) fn effective(file: Option<&Path>) -> anyhow::Result<Table> {
         merged(file, |name| std::env::var(name).ok())
     }
 
@@ -104,13 +104,13 @@ impl Settings {
     }
 
     /// The policy in force.
-    pub fn policy(&self) -> anyhow::Result<Policy> {
+    pub(crate) fn policy(&self) -> anyhow::Result<Policy> {
         let max_age_ms = parse_age(&self.policy.max_age).context("settings: policy.max_age")?;
         Policy::new(self.policy.max_messages, max_age_ms).context("settings: policy")
     }
 
     /// The epoch, if one is set.
-    pub fn epoch(&self) -> anyhow::Result<Option<Epoch>> {
+    pub(crate) fn epoch(&self) -> anyhow::Result<Option<Epoch>> {
         if self.store.epoch.is_empty() {
             return Ok(None);
         }
@@ -119,7 +119,7 @@ impl Settings {
     }
 
     /// How the queue-fed jobs are run.
-    pub fn stage(&self) -> anyhow::Result<StageSettings> {
+    pub(crate) fn stage(&self) -> anyhow::Result<StageSettings> {
         let workers = &self.workers;
         let range = |key: &str, value: u64, min: u64, max: u64| {
             if (min..=max).contains(&value) {
@@ -154,7 +154,7 @@ impl Settings {
 }
 
 /// "40d" as milliseconds; "unlimited" as none.
-pub fn parse_age(text: &str) -> anyhow::Result<Option<u64>> {
+pub(crate) fn parse_age(text: &str) -> anyhow::Result<Option<u64>> {
     if text == "unlimited" {
         return Ok(None);
     }

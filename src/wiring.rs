@@ -4,24 +4,24 @@ use std::sync::Arc;
 
 use chat::Epoch;
 use embedded::{
-    DataDir, LmdbHeads, LmdbLimits, LmdbLiveIds, MapSize, OpenError, PackedIndex, SqliteDirectory, SqliteLedger,
-    SqliteQueue,
+    DataDir, EmbeddedLoad, LmdbHeads, LmdbLimits, LmdbLiveIds, MapSize, OpenError, PackedIndex, SqliteDirectory,
+    SqliteLedger, SqliteQueue,
 };
 use jobs::{ORGANIZATION_QUEUE, Ports, ROOM_QUEUE};
 
 use crate::exit::{self, Failure};
 use crate::settings::{Adapter, Settings};
 
-pub use embedded::Access;
+pub(crate) use embedded::Access;
 
 /// Ports, and what keeps them open.
-pub struct Opened {
-    pub ports: Ports,
+pub(crate) struct Opened {
+    pub(crate) ports: Ports,
     _data_dir: DataDir,
 }
 
 /// Opens everything the settings name, for `command`.
-pub async fn open(settings: &Settings, access: Access, command: &str) -> Result<Opened, Failure> {
+pub(crate) async fn open(settings: &Settings, access: Access, command: &str) -> Result<Opened, Failure> {
     let data_dir = data_dir(settings, access, command).await?;
     let epoch = epoch(settings, &data_dir, access).await?;
     let directory = directory(settings, &data_dir).await?;
@@ -61,19 +61,24 @@ pub async fn open(settings: &Settings, access: Access, command: &str) -> Result<
 }
 
 /// Opens the data directory alone.
-pub async fn data_dir(settings: &Settings, access: Access, command: &str) -> Result<DataDir, Failure> {
+pub(crate) async fn data_dir(settings: &Settings, access: Access, command: &str) -> Result<DataDir, Failure> {
     DataDir::open(&settings.data.dir, access, command).await.map_err(Failure::from)
 }
 
 /// Opens the directory of organizations alone.
-pub async fn directory(settings: &Settings, data_dir: &DataDir) -> Result<SqliteDirectory, Failure> {
+pub(crate) async fn directory(settings: &Settings, data_dir: &DataDir) -> Result<SqliteDirectory, Failure> {
     match &settings.directory {
         Adapter::Embedded {} => Ok(SqliteDirectory::open(data_dir).await?),
     }
 }
 
+/// Opens the data directory for an import.
+pub(crate) async fn load(data_dir: &DataDir) -> Result<EmbeddedLoad, Failure> {
+    Ok(EmbeddedLoad::open(data_dir, MapSize::default()).await?)
+}
+
 /// Opens the index of message ids alone.
-pub fn index(data_dir: &DataDir, epoch: Epoch) -> Result<PackedIndex, Failure> {
+pub(crate) fn index(data_dir: &DataDir, epoch: Epoch) -> Result<PackedIndex, Failure> {
     Ok(PackedIndex::open(&data_dir.live_ids(), MapSize::default(), epoch)?)
 }
 

@@ -18,15 +18,15 @@ use crate::wiring;
 ///
 /// Works in the folder lanner-demo unless --data-dir says otherwise. Run again, it uses the chat that is there.
 #[derive(Args, Debug)]
-pub struct DemoArgs {
+pub(crate) struct DemoArgs {
     #[command(flatten)]
     question: Question,
 }
 
 /// The folder of the demo when none is given.
-pub const DEFAULT_DIR: &str = "lanner-demo";
+pub(crate) const DEFAULT_DIR: &str = "lanner-demo";
 
-pub async fn run(app: &App, args: &DemoArgs) -> Outcome {
+pub(crate) async fn run(app: &App, args: &DemoArgs) -> Outcome {
     let (as_of, policy) = args.question.resolve(&app.settings, Timestamp::now())?;
     let dir = &app.settings.data.dir;
     let tables = dir.join("demo-tables");

@@ -13,7 +13,7 @@ use crate::wiring;
 
 /// Explain what an organization sees: which rule binds, which rooms contribute, what is hidden
 #[derive(Args, Debug)]
-pub struct ExplainArgs {
+pub(crate) struct ExplainArgs {
     /// The organization
     #[arg(long, value_name = "ID")]
     organization: OrganizationId,
@@ -25,7 +25,7 @@ pub struct ExplainArgs {
     rooms: usize,
 }
 
-pub async fn run(app: &App, args: &ExplainArgs) -> Outcome {
+pub(crate) async fn run(app: &App, args: &ExplainArgs) -> Outcome {
     let opened = wiring::open(&app.settings, wiring::Access::Read, "explain").await?;
     let at = args.at.unwrap_or_else(Timestamp::now);
     let found = explain(&opened.ports, args.organization, app.settings.policy()?, at).await?;

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use embedded::EmbeddedLoad;
 use import::{ImportError, ImportOptions, ImportReport, Progress as ImportProgress, Stage};
 
 use super::App;
@@ -21,7 +20,7 @@ const NAMED: usize = 10;
 /// perhaps meta.json with epoch_ms, the epoch of the message ids. Rows can stand in any order. The directory is replaced by
 /// what the tables say; messages are added to those that are there. An import that was interrupted is finished by running it again.
 #[derive(Args, Debug)]
-pub struct ImportArgs {
+pub(crate) struct ImportArgs {
     /// The folder
     #[arg(value_name = "PATH")]
     path: PathBuf,
@@ -30,7 +29,7 @@ pub struct ImportArgs {
     skip_bad: bool,
 }
 
-pub async fn run(app: &App, args: &ImportArgs) -> Outcome {
+pub(crate) async fn run(app: &App, args: &ImportArgs) -> Outcome {
     let report = import_folder(app, &args.path, args.skip_bad).await?;
     if app.json {
         output::json(&report)?;
@@ -42,7 +41,7 @@ pub async fn run(app: &App, args: &ImportArgs) -> Outcome {
 }
 
 /// Imports the folder, with progress.
-pub async fn import_folder(app: &App, path: &Path, skip_bad: bool) -> Result<ImportReport, Failure> {
+pub(crate) async fn import_folder(app: &App, path: &Path, skip_bad: bool) -> Result<ImportReport, Failure> {
     if !path.is_dir() {
         return Err(Failure::usage(format!(
             "{} is not a folder: give the folder that holds the tables",
@@ -50,13 +49,7 @@ pub async fn import_folder(app: &App, path: &Path, skip_bad: bool) -> Result<Imp
         )));
     }
     let data_dir = wiring::data_dir(&app.settings, wiring::Access::Exclusive, "import").await?;
-    let directory = wiring::directory(&app.settings, &data_dir).await?;
-    let set = app.settings.epoch()?;
-    let settle_epoch = |epoch| {
-        let data_dir = data_dir.clone();
-        async move { data_dir.fix_epoch(set.unwrap_or(epoch)).await }
-    };
-    let mut load = EmbeddedLoad::new(data_dir.clone(), directory, settle_epoch);
+    let mut load = wiring::load(&data_dir).await?;
     let options = ImportOptions { skip_bad, ..ImportOptions::new(data_dir.path()) };
     let mut shown: Option<(Stage, Progress)> = None;
     let quiet = app.json;

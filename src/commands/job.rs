@@ -17,7 +17,7 @@ use crate::wiring;
 /// Run by a scheduler. Workers (collect-rooms, merge-newest) do the rest. Two starts in one slot join the same run, and a
 /// start after an interruption goes on where the last one stopped.
 #[derive(Args, Debug)]
-pub struct ExtractArgs {
+pub(crate) struct ExtractArgs {
     #[command(flatten)]
     question: Question,
     /// Name of the run [default: from --job-name, else manual-<now>]
@@ -31,7 +31,7 @@ pub struct ExtractArgs {
     wait: bool,
 }
 
-pub async fn extract(app: &App, args: &ExtractArgs) -> Outcome {
+pub(crate) async fn extract(app: &App, args: &ExtractArgs) -> Outcome {
     let slot = match (&args.run, &args.job_name) {
         (None, Some(name)) => Some(slot_of(name)?),
         _ => None,
@@ -89,13 +89,13 @@ fn slot_of(job_name: &str) -> Result<Timestamp, Failure> {
 
 /// One of the jobs that run until they are told to stop.
 #[derive(Clone, Copy, Debug)]
-pub enum Worker {
+pub(crate) enum Worker {
     CollectRooms,
     MergeNewest,
 }
 
 /// Runs the job until SIGINT or SIGTERM.
-pub async fn work(app: &App, worker: Worker) -> Outcome {
+pub(crate) async fn work(app: &App, worker: Worker) -> Outcome {
     let name = match worker {
         Worker::CollectRooms => "collect-rooms",
         Worker::MergeNewest => "merge-newest",

@@ -16,7 +16,7 @@ const PAGE: usize = 1_000;
 
 /// The stored limits
 #[derive(Subcommand, Debug)]
-pub enum LimitsCommand {
+pub(crate) enum LimitsCommand {
     /// Show the limit of one organization
     Get(GetArgs),
     /// Print the limit of every computed organization, ordered by id
@@ -24,14 +24,14 @@ pub enum LimitsCommand {
 }
 
 #[derive(Args, Debug)]
-pub struct GetArgs {
+pub(crate) struct GetArgs {
     /// The organization
     #[arg(long, value_name = "ID")]
     organization: OrganizationId,
 }
 
 #[derive(Args, Debug)]
-pub struct ExportArgs {
+pub(crate) struct ExportArgs {
     /// csv, or one JSON object a line
     #[arg(long, value_enum, default_value_t = Format::Csv)]
     format: Format,
@@ -43,7 +43,7 @@ enum Format {
     Jsonl,
 }
 
-pub async fn run(app: &App, command: &LimitsCommand) -> Outcome {
+pub(crate) async fn run(app: &App, command: &LimitsCommand) -> Outcome {
     let opened = wiring::open(&app.settings, wiring::Access::Read, "limits").await?;
     match command {
         LimitsCommand::Get(args) => get(app, &opened.ports, args.organization).await,

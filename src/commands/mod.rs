@@ -1,14 +1,14 @@
 //! What `lanner` does: one file per command or family of commands.
 
-pub mod demo;
-pub mod explain;
-pub mod import;
-pub mod job;
-pub mod limits;
-pub mod rerun;
-pub mod run;
-pub mod runs;
-pub mod tables;
+pub(crate) mod demo;
+pub(crate) mod explain;
+pub(crate) mod import;
+pub(crate) mod job;
+pub(crate) mod limits;
+pub(crate) mod rerun;
+pub(crate) mod run;
+pub(crate) mod runs;
+pub(crate) mod tables;
 
 use chat::{Policy, RunId, Timestamp};
 use clap::Args;
@@ -18,32 +18,36 @@ use crate::exit::Failure;
 use crate::settings::{Settings, parse_age};
 
 /// What every command is given.
-pub struct App {
+pub(crate) struct App {
     /// Settings, flags included.
-    pub settings: Settings,
+    pub(crate) settings: Settings,
     /// Print JSON instead of tables.
-    pub json: bool,
+    pub(crate) json: bool,
     /// Cancelled by SIGINT or SIGTERM.
-    pub stop: CancellationToken,
+    pub(crate) stop: CancellationToken,
 }
 
 /// For which instant and by which policy limits are computed.
 #[derive(Args, Clone, Debug)]
-pub struct Question {
+pub(crate) struct Question {
     /// Compute the limits for this instant, such as 2026-11-22T00:00:00Z [default: now]
     #[arg(long, value_name = "INSTANT")]
-    pub as_of: Option<Timestamp>,
+    pub(crate) as_of: Option<Timestamp>,
     /// The newest so many messages are visible [default: the setting, 5000]
     #[arg(long, value_name = "N")]
-    pub max_messages: Option<u32>,
+    pub(crate) max_messages: Option<u32>,
     /// No visible message is older than this, such as 40d, or unlimited [default: the setting, 40d]
     #[arg(long, value_name = "AGE")]
-    pub max_age: Option<String>,
+    pub(crate) max_age: Option<String>,
 }
 
 impl Question {
     /// The instant and the policy. An instant after the clock is refused.
-    pub fn resolve(&self, settings: &Settings, default_as_of: Timestamp) -> Result<(Timestamp, Policy), Failure> {
+    pub(crate) fn resolve(
+        &self,
+        settings: &Settings,
+        default_as_of: Timestamp,
+    ) -> Result<(Timestamp, Policy), Failure> {
         let as_of = self.as_of.unwrap_or(default_as_of);
         let now = Timestamp::now();
         if as_of > now {
@@ -60,14 +64,14 @@ impl Question {
     }
 }
 
-/// A run id of its own for something started by hand.
-pub fn manual_run_id(prefix: &str) -> Result<RunId, Failure> {
-    let now = Timestamp::now();
-    RunId::new(format!("{prefix}-{now}-{:04x}", fastrand::u16(..))).map_err(Failure::usage)
+/// A run id of its own for something started by hand: `manual-20261122T034041Z-65c9`.
+pub(crate) fn manual_run_id(prefix: &str) -> Result<RunId, Failure> {
+    let now: String = Timestamp::now().to_string().chars().filter(|c| !"-:".contains(*c)).take(15).collect();
+    RunId::new(format!("{prefix}-{now}Z-{:04x}", fastrand::u16(..))).map_err(Failure::usage)
 }
 
 /// Who runs this command, for the audit.
-pub fn actor() -> String {
+pub(crate) fn actor() -> String {
     ["LANNER_ACTOR", "SUDO_USER", "USER", "LOGNAME"]
         .into_iter()
         .filter_map(|name| std::env::var(name).ok())

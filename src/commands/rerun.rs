@@ -17,7 +17,7 @@ use crate::wiring;
 ///
 /// Shows what changes. With --dry-run nothing is written.
 #[derive(Args, Debug)]
-pub struct RerunArgs {
+pub(crate) struct RerunArgs {
     /// The organization
     #[arg(long, value_name = "ID")]
     organization: OrganizationId,
@@ -36,7 +36,7 @@ fn not_blank(text: &str) -> Result<String, String> {
     if trimmed.is_empty() { Err("say why, in a few words".to_owned()) } else { Ok(trimmed.to_owned()) }
 }
 
-pub async fn rerun(app: &App, args: &RerunArgs) -> Outcome {
+pub(crate) async fn rerun(app: &App, args: &RerunArgs) -> Outcome {
     let (as_of, policy) = args.question.resolve(&app.settings, Timestamp::now())?;
     let access = if args.dry_run { wiring::Access::Read } else { wiring::Access::Write };
     let opened = wiring::open(&app.settings, access, "rerun").await?;
@@ -108,7 +108,7 @@ fn show(app: &App, before: &Difference, after: Option<&LimitRow>, words: &str) -
 }
 
 /// Which rule the row stands for.
-pub fn limited_by(row: &LimitRow) -> &'static str {
+pub(crate) fn limited_by(row: &LimitRow) -> &'static str {
     match row.standing {
         Standing::Limited(_) => "count",
         Standing::NoCountLimit => "age",

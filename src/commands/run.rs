@@ -1,7 +1,7 @@
 //! `lanner run`: the whole limit path in one process.
 
-use chat::Timestamp;
 use chat::ledger::{NewRun, Phase, Progress as RunProgress, State};
+use chat::{Day, Timestamp};
 use clap::Args;
 use jobs::Ports;
 use jobs::limits::{StageSettings, Until, collect_rooms, extract_organizations, merge_newest, wait_until_finished};
@@ -20,18 +20,18 @@ use crate::wiring;
 /// Extracts the free organizations, collects their rooms, merges the rooms newest first and stores the limits, all in this
 /// process. A run that was interrupted goes on when it is started again with the same --run.
 #[derive(Args, Debug)]
-pub struct RunArgs {
+pub(crate) struct RunArgs {
     #[command(flatten)]
-    pub question: Question,
+    pub(crate) question: Question,
     /// Name of the run; a name that exists is joined, with its own instant and policy [default: manual-<now>]
     #[arg(long, value_name = "RUN")]
-    pub run: Option<chat::RunId>,
+    pub(crate) run: Option<chat::RunId>,
     /// Also wait for organizations that failed and wait for another attempt
     #[arg(long)]
-    pub wait: bool,
+    pub(crate) wait: bool,
 }
 
-pub async fn run(app: &App, args: &RunArgs) -> Outcome {
+pub(crate) async fn run(app: &App, args: &RunArgs) -> Outcome {
     let (as_of, policy) = args.question.resolve(&app.settings, Timestamp::now())?;
     let id = match &args.run {
         Some(id) => id.clone(),
@@ -46,13 +46,18 @@ pub async fn run(app: &App, args: &RunArgs) -> Outcome {
 }
 
 /// What a run in this process covers.
-pub enum Start<'a> {
+pub(crate) enum Start<'a> {
     AllFree(&'a NewRun),
     Named(&'a NewRun, &'a [chat::OrganizationId]),
 }
 
 /// Extracts, works and waits in this process.
-pub async fn drive(app: &App, ports: &Ports, start: Start<'_>, until: Until) -> Result<(RunProgress, f64), Failure> {
+pub(crate) async fn drive(
+    app: &App,
+    ports: &Ports,
+    start: Start<'_>,
+    until: Until,
+) -> Result<(RunProgress, f64), Failure> {
     let started = tokio::time::Instant::now();
     let mut workers = Workers::start(ports, app.settings.stage()?);
     let worked = tokio::select! {
@@ -130,10 +135,11 @@ fn report(app: &App, progress: &RunProgress, seconds: f64) -> Result<(), Failure
         .filter(|state| counts.of(*state) > 0)
         .map(|state| format!("{} {state}", thousands(counts.of(state))))
         .collect();
-    let age = progress.run.policy.max_age_ms.map_or_else(
-        || "any age".to_owned(),
-        |ms| format!("{} old at most", humantime::format_duration(std::time::Duration::from_millis(ms))),
-    );
+    let age = progress
+        .run
+        .policy
+        .max_age_ms
+        .map_or_else(|| "any age".to_owned(), |ms| format!("none older than {}", age_in_words(ms)));
     println!(
         "{}",
         facts(&[
@@ -152,11 +158,20 @@ fn report(app: &App, progress: &RunProgress, seconds: f64) -> Result<(), Failure
 }
 
 /// 0 when every organization has its limit, 3 when some have not, 75 when interrupted.
-pub fn exit_code(app: &App, progress: &RunProgress) -> u8 {
+pub(crate) fn exit_code(app: &App, progress: &RunProgress) -> u8 {
     match progress.phase() {
         Phase::Finished if progress.counts.failures() == 0 => exit::DONE,
         Phase::Finished | Phase::Cancelled => exit::PARTIAL,
         Phase::Extracting | Phase::Running if app.stop.is_cancelled() => exit::TEMPORARY,
         Phase::Extracting | Phase::Running => exit::PARTIAL,
     }
+}
+
+/// 40 × 24 h as "40 days"; what is no whole number of days as hours, minutes and seconds.
+fn age_in_words(ms: u64) -> String {
+    let days = ms / Day::MILLIS;
+    if ms.is_multiple_of(Day::MILLIS) {
+        return format!("{days} {}", if days == 1 { "day" } else { "days" });
+    }
+    humantime::format_duration(std::time::Duration::from_millis(ms)).to_string()
 }

@@ -17,13 +17,13 @@ const FAILURES_SHOWN: usize = 10;
 
 /// List the runs, newest first
 #[derive(Args, Debug)]
-pub struct RunsArgs {
+pub(crate) struct RunsArgs {
     /// At most so many
     #[arg(long, value_name = "N", default_value_t = 20)]
     limit: usize,
 }
 
-pub async fn list(app: &App, args: &RunsArgs) -> Outcome {
+pub(crate) async fn list(app: &App, args: &RunsArgs) -> Outcome {
     let opened = wiring::open(&app.settings, wiring::Access::Read, "runs").await?;
     let runs = opened.ports.ledger.runs(args.limit).await?;
     if app.json {
@@ -58,7 +58,7 @@ pub async fn list(app: &App, args: &RunsArgs) -> Outcome {
 
 /// Show how far a run is, and what failed in it
 #[derive(Args, Debug)]
-pub struct StatusArgs {
+pub(crate) struct StatusArgs {
     /// The run [default: the newest one]
     #[arg(long, value_name = "RUN")]
     run: Option<RunId>,
@@ -67,7 +67,7 @@ pub struct StatusArgs {
     watch: bool,
 }
 
-pub async fn status(app: &App, args: &StatusArgs) -> Outcome {
+pub(crate) async fn status(app: &App, args: &StatusArgs) -> Outcome {
     let opened = wiring::open(&app.settings, wiring::Access::Read, "status").await?;
     let ports = &opened.ports;
     let mut shown = None;

@@ -10,7 +10,7 @@ use crate::output::{self, Column, table};
 use crate::settings::{DEFAULTS, Settings};
 
 /// Prints the table of all jobs.
-pub fn jobs(as_json: bool) -> Outcome {
+pub(crate) fn jobs(as_json: bool) -> Outcome {
     if as_json {
         output::json(&JOBS)?;
         return Ok(exit::DONE);
@@ -29,13 +29,13 @@ pub fn jobs(as_json: bool) -> Outcome {
 
 /// Show the settings in force, or every key with what it means
 #[derive(Args, Debug)]
-pub struct SettingsArgs {
+pub(crate) struct SettingsArgs {
     /// Print the documented defaults, as a file to start from
     #[arg(long)]
     defaults: bool,
 }
 
-pub fn settings(as_json: bool, file: Option<&Path>, args: &SettingsArgs) -> Outcome {
+pub(crate) fn settings(as_json: bool, file: Option<&Path>, args: &SettingsArgs) -> Outcome {
     if args.defaults {
         print!("{DEFAULTS}");
         return Ok(exit::DONE);

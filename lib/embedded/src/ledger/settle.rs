@@ -58,6 +58,7 @@ impl SqliteLedger {
                 )
             })
             .collect();
+        // The LIMIT keeps SQLite from reading the JSON again for every organization of the run.
         let ended: Vec<i64> = sqlx::query_scalar(
             "UPDATE run_organizations AS o SET
                  state = s.row ->> 1,
@@ -71,8 +72,8 @@ impl SqliteLedger {
                  error_class = coalesce(s.row ->> 9, o.error_class),
                  error = coalesce(s.row ->> 10, o.error),
                  finished_at = s.row ->> 11
-             FROM (SELECT value AS row FROM json_each(?2)) AS s
-             WHERE o.run = ?1 AND o.organization = s.row ->> 0 AND +o.state IN ('pending', 'running', 'retrying')
+             FROM (SELECT value AS row, value ->> 0 AS organization FROM json_each(?2) LIMIT -1) AS s
+             WHERE o.run = ?1 AND o.organization = s.organization AND +o.state IN ('pending', 'running', 'retrying')
              RETURNING organization",
         )
         .bind(head.number)
