@@ -3,3 +3,5 @@
 //! A law is a function that takes an adapter; `adapters` lists the adapters.
 
 mod adapters;
+mod ledger;
+mod queue;

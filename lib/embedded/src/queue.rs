@@ -362,3 +362,6 @@ fn queue_error(queue: &str, e: PortError) -> QueueError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
