@@ -1,7 +1,12 @@
 //! What the law, path and fault suites share.
 
 pub mod faults;
+mod flaky_heads;
 mod flaky_ledger;
+mod flaky_limits;
+mod flaky_live_ids;
 mod flaky_queue;
+pub mod temporary;
 
 pub use faults::{Fault, Faults, Flaky};
+pub use temporary::retry;

@@ -1,4 +1,4 @@
-//! All adapters that stand under the laws.
+//! Adapters on SQLite.
 
 use std::path::PathBuf;
 use std::sync::Arc;
