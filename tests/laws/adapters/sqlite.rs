@@ -64,9 +64,9 @@ pub(crate) fn seed() -> u64 {
     std::env::var("LANNER_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
 }
 
-/// How many random cases a law tries, from `LANNER_CASES`.
+/// How many random cases a law tries, from `LANNER_LAW_CASES`.
 pub(crate) fn cases() -> u64 {
-    std::env::var("LANNER_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(5)
+    std::env::var("LANNER_LAW_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(5)
 }
 
 /// Makes a test of each law: it runs against every adapter of the table, or, after `exact`, against those that never fail on
