@@ -59,7 +59,11 @@ impl SqliteLedger {
             })
             .collect();
         let ended: Vec<i64> = sqlx::query_scalar(
-            "UPDATE run_organizations AS o SET
+            // Found by the primary key, as in `attempts`.
+            "WITH s AS MATERIALIZED (
+                 SELECT ?1 AS run, value ->> 0 AS organization, value AS row FROM json_each(?2)
+             )
+             UPDATE run_organizations AS o SET
                  state = s.row ->> 1,
                  rooms = s.row ->> 2,
                  rooms_opened = s.row ->> 3,
@@ -71,8 +75,8 @@ impl SqliteLedger {
                  error_class = coalesce(s.row ->> 9, o.error_class),
                  error = coalesce(s.row ->> 10, o.error),
                  finished_at = s.row ->> 11
-             FROM (SELECT value AS row FROM json_each(?2)) AS s
-             WHERE o.run = ?1 AND o.organization = s.row ->> 0 AND +o.state IN ('pending', 'running', 'retrying')
+             FROM s
+             WHERE o.run = s.run AND o.organization = s.organization AND +o.state IN ('pending', 'running', 'retrying')
              RETURNING organization",
         )
         .bind(head.number)
