@@ -66,7 +66,7 @@ impl SqliteLedger {
         let mut found = Found::default();
         let Some(head) = self.head(tx, run).await? else { return Ok(found) };
         if !head.cancelled {
-            let begun: Vec<(i64, i64)> = sqlx::query_as(
+            sqlx::query(
                 "WITH b AS MATERIALIZED (
                      SELECT ?1 AS run, value AS organization, count(*) AS times FROM json_each(?4) GROUP BY value
                  )
@@ -76,35 +76,37 @@ impl SqliteLedger {
                      stage = ?2,
                      started_at = coalesce(o.started_at, ?3)
                  FROM b
-                 WHERE o.run = b.run AND o.organization = b.organization AND +o.state IN ('pending', 'running', 'retrying')
-                 RETURNING organization, attempts",
+                 WHERE o.run = b.run AND o.organization = b.organization AND +o.state IN ('pending', 'running', 'retrying')",
             )
             .bind(head.number)
             .bind(stage.as_str())
             .bind(ms(at))
             .bind(json(&organizations)?)
-            .fetch_all(&mut **tx)
+            .execute(&mut **tx)
             .await
             .map_err(|e| self.database.error(e))?;
-            found.attempts = begun.into_iter().collect();
         }
-        let missing: Vec<i64> = organizations.into_iter().filter(|o| !found.attempts.contains_key(o)).collect();
-        if missing.is_empty() {
-            return Ok(found);
-        }
-        let states: Vec<(i64, String)> = sqlx::query_as(
-            "SELECT organization, state FROM run_organizations
-             WHERE run = ?1 AND organization IN (SELECT value FROM json_each(?2))",
+        // One row for the whole batch: rows are handed over between threads one by one.
+        let rows: String = sqlx::query_scalar(
+            "SELECT json_group_array(json_array(o.organization, o.state, o.attempts))
+             FROM json_each(?2) AS b CROSS JOIN run_organizations AS o
+             WHERE o.run = ?1 AND o.organization = b.value",
         )
         .bind(head.number)
-        .bind(json(&missing)?)
-        .fetch_all(&mut **tx)
+        .bind(json(&organizations)?)
+        .fetch_one(&mut **tx)
         .await
         .map_err(|e| self.database.error(e))?;
-        for (organization, state) in states {
+        let rows: Vec<(i64, String, i64)> = serde_json::from_str(&rows).map_err(|e| self.database.corrupt(e))?;
+        for (organization, state, attempts) in rows {
             let state = self.state_of(&state)?;
-            let begun = if state.is_terminal() { Begun::Settled(state) } else { Begun::Cancelled };
-            found.others.insert(organization, begun);
+            if state.is_terminal() {
+                found.others.insert(organization, Begun::Settled(state));
+            } else if head.cancelled {
+                found.others.insert(organization, Begun::Cancelled);
+            } else {
+                found.attempts.insert(organization, attempts);
+            }
         }
         Ok(found)
     }
