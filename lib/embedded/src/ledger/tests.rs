@@ -92,7 +92,7 @@ async fn the_views_tell_what_the_tables_hold() {
 async fn a_batch_of_any_size_is_one_call() {
     let folder = tempfile::tempdir().expect("a folder");
     let ledger = open(&folder, Access::Write).await;
-    let count = 50_000;
+    let count = 20_000;
     let run = filled(&ledger, "r", 1, count).await;
     let items: Vec<Item> =
         organizations(count).into_iter().map(|organization| Item { run: run.clone(), organization }).collect();
