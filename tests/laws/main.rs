@@ -3,6 +3,7 @@
 //! A law is a function that takes an adapter; `adapters` lists the adapters.
 
 mod adapters;
+mod directory;
 mod heads;
 mod ledger;
 mod limits;

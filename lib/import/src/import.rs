@@ -15,7 +15,7 @@ use crate::{
 /// How to import.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImportOptions {
-    /// Where temporary files go: a folder on a disk with room for 24 bytes per message.
+    /// Where temporary files go: a folder on a disk with room for 24 bytes per message, 48 where the file is not in order of id.
     pub scratch_dir: PathBuf,
     /// Leave bad rows out and count them, instead of stopping at the first.
     pub skip_bad: bool,

@@ -1,6 +1,7 @@
 //! What the law, path and fault suites share.
 
 pub mod faults;
+mod flaky_directory;
 mod flaky_heads;
 mod flaky_ledger;
 mod flaky_limits;
