@@ -2,8 +2,7 @@
 //!
 //! `cargo run --release -- [MESSAGES] [ORGANIZATIONS] [SEED]`; data is made from the seed. `README.md` has the results.
 
-// Packed once for all stores by the very code of the product; what only LMDB's adapter calls is not used here.
-#[expect(dead_code, reason = "the file is shared with the product")]
+// Packed for all stores by the very code of the product.
 #[path = "../../../lib/embedded/src/packed/block.rs"]
 mod block;
 
@@ -247,7 +246,7 @@ impl Store for Sqlite {
 
     fn read(&mut self, rooms: &[RoomId], cutoff: MessageId, ids: &mut Vec<MessageId>) -> Outcome<()> {
         let txn = self.0.transaction()?;
-        let mut select = txn.prepare_cached("SELECT oldest, ids FROM blocks WHERE room = ? ORDER BY oldest DESC")?;
+        let mut select = txn.prepare("SELECT oldest, ids FROM blocks WHERE room = ? ORDER BY oldest DESC")?;
         for room in rooms {
             let start = ids.len();
             let mut rows = select.query([room.as_i64()])?;
