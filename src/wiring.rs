@@ -82,15 +82,21 @@ pub(crate) fn index(data_dir: &DataDir, epoch: Epoch) -> Result<PackedIndex, Fai
     Ok(PackedIndex::open(&data_dir.live_ids(), MapSize::default(), epoch)?)
 }
 
-/// The store's epoch; a setting that disagrees with it is an error.
+/// The epoch that the data directory or the settings have fixed; an error when they disagree.
+pub(crate) fn fixed_epoch(settings: &Settings, data_dir: &DataDir) -> Result<Option<Epoch>, Failure> {
+    match (settings.epoch()?, data_dir.epoch()?) {
+        (Some(asked), Some(fixed)) if asked != fixed => {
+            Err(OpenError::EpochDisagrees { path: data_dir.path().to_owned(), fixed: fixed.0, asked: asked.0 }.into())
+        }
+        (asked, fixed) => Ok(fixed.or(asked)),
+    }
+}
+
+/// The store's epoch, which a writer fixes at first use.
 async fn epoch(settings: &Settings, data_dir: &DataDir, access: Access) -> Result<Epoch, Failure> {
-    let set = settings.epoch()?;
-    let stored = data_dir.epoch()?;
-    let epoch = set.or(stored).unwrap_or_default();
-    match stored {
-        Some(stored) if stored == epoch => {}
-        None if access == Access::Read => {}
-        _ => data_dir.fix_epoch(epoch).await?,
+    let epoch = fixed_epoch(settings, data_dir)?.unwrap_or_default();
+    if access != Access::Read {
+        data_dir.fix_epoch(epoch).await?;
     }
     Ok(epoch)
 }

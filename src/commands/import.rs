@@ -50,7 +50,8 @@ pub(crate) async fn import_folder(app: &App, path: &Path, skip_bad: bool) -> Res
     }
     let data_dir = wiring::data_dir(&app.settings, wiring::Access::Exclusive, "import").await?;
     let mut load = wiring::load(&data_dir).await?;
-    let options = ImportOptions { skip_bad, ..ImportOptions::new(data_dir.path()) };
+    let epoch = wiring::fixed_epoch(&app.settings, &data_dir)?;
+    let options = ImportOptions { skip_bad, epoch, ..ImportOptions::new(data_dir.path()) };
     let mut shown: Option<(Stage, Progress)> = None;
     let quiet = app.json;
     let mut show = move |progress: ImportProgress| {
@@ -65,13 +66,16 @@ pub(crate) async fn import_folder(app: &App, path: &Path, skip_bad: bool) -> Res
             bar.at(progress.done, progress.total.unwrap_or(0));
         }
     };
-    let imported = tokio::select! {
-        imported = import::import(path, &options, &mut load, &mut show) => imported,
+    // On a task of its own, because it decodes and sorts for seconds without a pause: a stop does not wait for it. Ending the
+    // process in the middle is safe.
+    let folder = path.to_owned();
+    let importing = tokio::spawn(async move { import::import(&folder, &options, &mut load, &mut show).await });
+    tokio::select! {
+        imported = importing => Ok(imported.map_err(anyhow::Error::from)??),
         () = app.stop.cancelled() => {
-            return Err(Failure::new(exit::TEMPORARY, anyhow::anyhow!("interrupted: run the same import again to finish it")));
+            Err(Failure::new(exit::TEMPORARY, anyhow::anyhow!("interrupted: run the same import again to finish it")))
         }
-    };
-    imported.map_err(Failure::from)
+    }
 }
 
 fn words(stage: Stage) -> &'static str {
@@ -124,6 +128,7 @@ impl From<ImportError> for Failure {
         let code = match &error {
             ImportError::Scratch { .. } | ImportError::Changed { .. } => exit::TEMPORARY,
             ImportError::Load { source, .. } if source.is_temporary() => exit::TEMPORARY,
+            ImportError::EpochDisagrees { .. } => exit::CONFIGURATION,
             ImportError::Load { .. } => exit::FAILED,
             _ => exit::INPUT,
         };
