@@ -56,10 +56,10 @@ impl SqliteDirectory {
         query.fetch_one(self.database.reader()).await.map_err(|e| self.error(e))
     }
 
-    /// Notes that the last import has brought everything.
+    /// Notes that the last import has brought everything, and gives back the disk space of its log where nobody reads it.
     pub(crate) async fn finish_import(&self) -> PortResult<()> {
-        let query = sqlx::query("UPDATE imports SET finished = 1");
-        query.execute(self.database.writer()?).await.map_err(|e| self.error(e))?;
+        let sql = "UPDATE imports SET finished = 1; PRAGMA wal_checkpoint(TRUNCATE)";
+        sqlx::raw_sql(sql).execute(self.database.writer()?).await.map_err(|e| self.error(e))?;
         Ok(())
     }
 

@@ -144,3 +144,6 @@ impl Load for EmbeddedLoad {
         self.directory.finish_import().await
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,6 @@
+//! Imports of small folders into a store in memory.
 
+mod bad_rows;
+mod files;
+mod folder;
+mod runs;

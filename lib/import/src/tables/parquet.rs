@@ -1,6 +1,9 @@
 //! Tables in Parquet files, through the typed column readers: no row and no tree of values is ever built.
 
-use std::fs::File;
+use std::{
+    fs::File,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
 use parquet::{
     basic::{ConvertedType, LogicalType, Type},
@@ -36,6 +39,10 @@ pub(super) struct Parquet {
 
 impl Parquet {
     pub(super) fn open(file: &TableFile) -> Result<Self, ImportError> {
+        guarded(&file.name, || Self::open_unguarded(file))
+    }
+
+    fn open_unguarded(file: &TableFile) -> Result<Self, ImportError> {
         let opened = File::open(&file.path).map_err(|source| ImportError::Read { path: file.path.clone(), source })?;
         let reader = SerializedFileReader::new(opened).map_err(|source| broken(&file.name, None, source))?;
         let schema = reader.metadata().file_metadata().schema_descr_ptr();
@@ -63,6 +70,14 @@ impl Parquet {
         }
         Ok(())
     }
+}
+
+/// The library panics on some broken files. What panicked is not used again: whoever gets the error drops the reader.
+fn guarded<T>(file: &str, work: impl FnOnce() -> Result<T, ImportError>) -> Result<T, ImportError> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        let source = "the decoder gave up on it".into();
+        Err(ImportError::Broken { file: file.to_owned(), at: None, source })
+    })
 }
 
 fn broken(file: &str, column: Option<&Column>, source: ParquetError) -> ImportError {
@@ -97,6 +112,21 @@ fn check_type(column: &Column, found: &ColumnDescriptor, file: &str) -> Result<(
 
 impl Read for Parquet {
     fn read(&mut self, batch: &mut Batch) -> Result<bool, ImportError> {
+        let file = self.file.clone();
+        guarded(&file, || self.read_unguarded(batch))
+    }
+
+    fn total(&self) -> Option<u64> {
+        Some(self.total)
+    }
+
+    fn ignored(&self) -> &[String] {
+        &self.ignored
+    }
+}
+
+impl Parquet {
+    fn read_unguarded(&mut self, batch: &mut Batch) -> Result<bool, ImportError> {
         batch.clear(self.table, Numbers::From(self.given + 1));
         while self.left == 0 {
             if self.next_group == self.reader.num_row_groups() {
@@ -118,14 +148,6 @@ impl Read for Parquet {
         self.left -= rows;
         self.given += rows as u64;
         Ok(true)
-    }
-
-    fn total(&self) -> Option<u64> {
-        Some(self.total)
-    }
-
-    fn ignored(&self) -> &[String] {
-        &self.ignored
     }
 }
 
