@@ -1,0 +1,3 @@
+//! Each path end to end: the consume loop over a real queue, the handlers of the limit path, the binary.
+
+mod consumer;

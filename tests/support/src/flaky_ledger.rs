@@ -1,0 +1,109 @@
+//! A ledger that fails on demand. A call is one transaction: it takes effect whole or not at all, its answer can be lost.
+
+use std::future::Future;
+
+use async_trait::async_trait;
+use chat::ledger::{
+    AuditEntry, Begun, Failure, Filter, HistoryEntry, Item, NewRun, Progress, Run, RunOrganization, Settlement, Stage,
+    UnreadableMessage,
+};
+use chat::{Ledger, OrganizationId, PortError, PortResult, RunId, Timestamp};
+
+use crate::{Fault, Flaky};
+
+impl<T: Ledger> Flaky<T> {
+    async fn ledger<R>(&self, call: impl Future<Output = PortResult<R>> + Send) -> PortResult<R> {
+        match self.faults.next() {
+            None => call.await,
+            Some(Fault::Throttled) => Err(PortError::Throttled { what: "the flaky ledger".to_owned(), source: None }),
+            Some(Fault::LostResponse) => {
+                call.await?;
+                Err(PortError::unavailable("the flaky ledger", "the answer was lost"))
+            }
+            Some(Fault::Unavailable | Fault::Partial) => {
+                Err(PortError::unavailable("the flaky ledger", "refused before any effect"))
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl<T: Ledger> Ledger for Flaky<T> {
+    async fn open_run(&self, run: &NewRun) -> PortResult<Run> {
+        self.ledger(self.inner.open_run(run)).await
+    }
+
+    async fn progress(&self, run: &RunId) -> PortResult<Option<Progress>> {
+        self.ledger(self.inner.progress(run)).await
+    }
+
+    async fn runs(&self, limit: usize) -> PortResult<Vec<Progress>> {
+        self.ledger(self.inner.runs(limit)).await
+    }
+
+    async fn register(
+        &self,
+        run: &RunId,
+        organizations: &[OrganizationId],
+        sent_through: Option<OrganizationId>,
+        at: Timestamp,
+    ) -> PortResult<()> {
+        self.ledger(self.inner.register(run, organizations, sent_through, at)).await
+    }
+
+    async fn complete_extraction(&self, run: &RunId, at: Timestamp) -> PortResult<()> {
+        self.ledger(self.inner.complete_extraction(run, at)).await
+    }
+
+    async fn cancel_run(&self, run: &RunId, at: Timestamp) -> PortResult<bool> {
+        self.ledger(self.inner.cancel_run(run, at)).await
+    }
+
+    async fn begin(&self, stage: Stage, items: &[Item], at: Timestamp) -> PortResult<Vec<Begun>> {
+        self.ledger(self.inner.begin(stage, items, at)).await
+    }
+
+    async fn forgive(&self, stage: Stage, items: &[Item]) -> PortResult<()> {
+        self.ledger(self.inner.forgive(stage, items)).await
+    }
+
+    async fn fail(&self, failures: &[(Item, Failure)]) -> PortResult<()> {
+        self.ledger(self.inner.fail(failures)).await
+    }
+
+    async fn settle(&self, settlements: &[Settlement]) -> PortResult<Vec<bool>> {
+        self.ledger(self.inner.settle(settlements)).await
+    }
+
+    async fn organizations(&self, run: &RunId, filter: &Filter, limit: usize) -> PortResult<Vec<RunOrganization>> {
+        self.ledger(self.inner.organizations(run, filter, limit)).await
+    }
+
+    async fn attempts_of(
+        &self,
+        organization: OrganizationId,
+        limit: usize,
+    ) -> PortResult<Vec<(RunId, RunOrganization)>> {
+        self.ledger(self.inner.attempts_of(organization, limit)).await
+    }
+
+    async fn history(&self, organization: OrganizationId, limit: usize) -> PortResult<Vec<HistoryEntry>> {
+        self.ledger(self.inner.history(organization, limit)).await
+    }
+
+    async fn record(&self, entry: &AuditEntry) -> PortResult<()> {
+        self.ledger(self.inner.record(entry)).await
+    }
+
+    async fn audits(&self, limit: usize) -> PortResult<Vec<AuditEntry>> {
+        self.ledger(self.inner.audits(limit)).await
+    }
+
+    async fn put_aside(&self, message: &UnreadableMessage) -> PortResult<()> {
+        self.ledger(self.inner.put_aside(message)).await
+    }
+
+    async fn unreadable(&self, limit: usize) -> PortResult<Vec<UnreadableMessage>> {
+        self.ledger(self.inner.unreadable(limit)).await
+    }
+}
