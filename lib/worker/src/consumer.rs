@@ -124,6 +124,8 @@ struct Inner<W: Work> {
     done: Batcher<Receipt, bool>,
     visibility: Batcher<(Receipt, Duration), bool>,
     stop: CancellationToken,
+    /// Nothing more is received: what is given back from here on does not come back to this consumer.
+    closed: CancellationToken,
     abort: CancellationToken,
 }
 
@@ -158,6 +160,7 @@ impl<W: Work> Consumer<W> {
             done,
             visibility,
             stop,
+            closed: CancellationToken::new(),
             abort: CancellationToken::new(),
         };
         Self { inner: Arc::new(inner) }
@@ -169,6 +172,7 @@ impl<W: Work> Consumer<W> {
         let heartbeat = tokio::spawn(Arc::clone(&inner).heartbeat());
         let tasks = TaskTracker::new();
         let received = Arc::clone(&inner).receive_until_stopped(&tasks).await;
+        inner.closed.cancel();
         tasks.close();
         if tokio::time::timeout(inner.settings.stop_grace, tasks.wait()).await.is_err() {
             inner.abort.cancel();
@@ -391,6 +395,8 @@ impl<W: Work> Inner<W> {
     }
 
     async fn release(&self, delivery: &Delivery) {
+        // The last receive may still be under way, and would only take it again.
+        self.closed.cancelled().await;
         count(&self.counters.released);
         self.return_after(delivery, Duration::ZERO).await;
     }

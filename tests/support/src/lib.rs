@@ -7,7 +7,16 @@ mod flaky_ledger;
 mod flaky_limits;
 mod flaky_live_ids;
 mod flaky_queue;
+pub mod oracle;
+pub mod place;
+pub mod program;
+pub mod small_chat;
 pub mod temporary;
+pub mod waiting;
 
 pub use faults::{Fault, Faults, Flaky};
+pub use place::Place;
+pub use program::{Ended, Program};
+pub use small_chat::SmallChat;
 pub use temporary::retry;
+pub use waiting::until;

@@ -1,0 +1,207 @@
+//! Failing attempts, failing processes, failing queues.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use embedded::SqliteQueue;
+use futures::FutureExt;
+use support::{Faults, Flaky, until};
+use worker::queue::PerEntry;
+use worker::{Delivery, Depth, Outgoing, Queue, QueueError, QueueLimits, Receipt, Verdict};
+
+use super::bench::{Bench, MS, again};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_attempt_parks_with_its_cause() {
+    let bench = Bench::new().await;
+    bench.send(&["a"]).await;
+    let running = bench.start(bench.settings(), |_| async { again("unlucky", None) }.boxed());
+    until("the queue is empty", async || bench.depth().await == (0, 0)).await;
+    let report = running.stop().await;
+    assert_eq!((report.again, report.parked), (2, 1));
+    assert_eq!(bench.book.begun("a"), 3);
+    assert_eq!(bench.book.end_of("a"), Some(("parked", "unlucky".to_owned())));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_panic_is_a_failed_attempt_and_neighbours_are_unharmed() {
+    let bench = Bench::new().await;
+    let mut names: Vec<String> = (0..30).map(|n| format!("m{n}")).collect();
+    names.push("poison".to_owned());
+    bench.send(&names.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let running = bench.start(bench.settings(), |name| {
+        async move {
+            assert!(name != "poison", "the poison's own words");
+            Verdict::Done
+        }
+        .boxed()
+    });
+    until("the queue is empty", async || bench.depth().await == (0, 0)).await;
+    let report = running.stop().await;
+    assert_eq!((report.done, report.again, report.parked), (30, 2, 1));
+    assert_eq!(bench.book.end_of("poison"), Some(("parked", "panic".to_owned())));
+    assert!(bench.book.words_of("poison").expect("words").contains("the poison's own words"));
+    assert!((0..30).all(|n| bench.book.begun(&format!("m{n}")) == 1), "a neighbour was handled twice");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_lost_to_somebody_else_cancels_its_work_and_is_not_acknowledged() {
+    let bench = Bench::new().await;
+    bench.send(&["a"]).await;
+    let spy = Arc::new(Spy::new(bench.queue.clone()));
+    let cancelled = Arc::new(AtomicBool::new(false));
+    let noted = Arc::clone(&cancelled);
+    let mut settings = bench.settings();
+    (settings.in_flight, settings.visible_for) = (1, 600 * MS);
+    let running = bench.start_on(Arc::clone(&spy) as _, settings, move |_| {
+        let note = OnDrop(Arc::clone(&noted));
+        async move {
+            let _note = note;
+            std::future::pending().await
+        }
+        .boxed()
+    });
+    until("the work has begun", async || bench.book.calls("a").len() == 1).await;
+    let held = spy.received.lock().expect("receipts")[0].clone();
+    bench.queue.change_visibility(&[(held.clone(), Duration::ZERO)]).await.expect("an answer");
+    let others = bench.queue.receive(1, 60_000 * MS, 1_000 * MS).await.expect("a receive");
+    assert_eq!(others.len(), 1, "somebody else has it now");
+    until("the work is cancelled", async || cancelled.load(Ordering::SeqCst)).await;
+    let report = running.stop().await;
+    assert_eq!((report.lost, report.done, report.released), (1, 0, 0));
+    assert!(!spy.done.lock().expect("receipts").contains(&held), "a lost message was acknowledged");
+    assert_eq!((bench.book.begun("a"), bench.book.forgiven("a")), (1, 0));
+    assert_eq!(bench.depth().await, (0, 1), "it is still the other's");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_cannot_renew_in_time_gives_up_before_somebody_else_begins() {
+    let bench = Bench::new().await;
+    bench.send(&["a"]).await;
+    let spy = Arc::new(Spy::new(bench.queue.clone()));
+    spy.fails_renewals.store(true, Ordering::SeqCst);
+    let gauge = Arc::new(super::bench::Gauge::default());
+    let inside = Arc::clone(&gauge);
+    let mut settings = bench.settings();
+    (settings.visible_for, settings.attempts_max) = (600 * MS, 100);
+    let running = bench.start_on(Arc::clone(&spy) as _, settings, move |_| {
+        let inside = Arc::clone(&inside);
+        async move {
+            let _inside = inside.enter();
+            tokio::time::sleep(700 * MS).await;
+            Verdict::Done
+        }
+        .boxed()
+    });
+    until("the work was begun twice", async || bench.book.calls("a").len() == 2).await;
+    spy.fails_renewals.store(false, Ordering::SeqCst);
+    until("the queue is empty", async || bench.depth().await == (0, 0)).await;
+    let report = running.stop().await;
+    assert_eq!(report.done, 1);
+    assert!(report.lost >= 1, "{report:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failing_queue_only_slows_the_consumer_down() {
+    let bench = Bench::new().await;
+    let names: Vec<String> = (0..40).map(|n| format!("m{n}")).collect();
+    bench.send(&names.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let seed = support::waiting::number_from_env("LANNER_SEED", 1);
+    println!("LANNER_SEED={seed}");
+    let flaky = Flaky::new(bench.queue.clone(), Faults::new(seed, 40));
+    let mut settings = bench.settings();
+    // Messages whose answer was lost come back after this; none of it is a failed attempt of the task.
+    (settings.visible_for, settings.attempts_max, settings.in_flight) = (500 * MS, 1_000, 16);
+    let running = bench.start_on(Arc::new(flaky), settings, |_| async { Verdict::Done }.boxed());
+    until("the queue is empty", async || bench.depth().await == (0, 0)).await;
+    assert!(!running.consumer.is_finished(), "the consumer gave up");
+    let report = running.stop().await;
+    assert!(report.done >= 40, "{report:?}");
+    assert!(names.iter().all(|name| !bench.book.calls(name).is_empty()), "a message was never handled");
+    assert_eq!((report.parked, report.buried, report.unreadable), (0, 0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_that_refuses_to_be_read_ends_the_consumer_with_its_words() {
+    let bench = Bench::new().await;
+    let spy = Arc::new(Spy::new(bench.queue.clone()));
+    spy.refuses.store(true, Ordering::SeqCst);
+    let running = bench.start_on(spy, bench.settings(), |_| async { Verdict::Done }.boxed());
+    let ended = running.consumer.await.expect("no panic");
+    assert!(matches!(ended, Err(QueueError::Refused { .. })), "{ended:?}");
+}
+
+/// Sets its flag when it is dropped.
+struct OnDrop(Arc<AtomicBool>);
+
+impl Drop for OnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// A queue that notes what passes, and fails where it is told to.
+pub(super) struct Spy {
+    inner: SqliteQueue,
+    pub(super) received: Mutex<Vec<Receipt>>,
+    pub(super) done: Mutex<Vec<Receipt>>,
+    pub(super) receives: AtomicUsize,
+    fails_renewals: AtomicBool,
+    refuses: AtomicBool,
+}
+
+impl Spy {
+    pub(super) fn new(inner: SqliteQueue) -> Self {
+        Self {
+            inner,
+            received: Mutex::default(),
+            done: Mutex::default(),
+            receives: AtomicUsize::default(),
+            fails_renewals: AtomicBool::default(),
+            refuses: AtomicBool::default(),
+        }
+    }
+}
+
+#[async_trait]
+impl Queue for Spy {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn limits(&self) -> QueueLimits {
+        self.inner.limits()
+    }
+
+    async fn send(&self, messages: &[Outgoing]) -> Result<PerEntry, QueueError> {
+        self.inner.send(messages).await
+    }
+
+    async fn receive(&self, max: usize, hidden_for: Duration, wait: Duration) -> Result<Vec<Delivery>, QueueError> {
+        self.receives.fetch_add(1, Ordering::SeqCst);
+        if self.refuses.load(Ordering::SeqCst) {
+            return Err(QueueError::Refused { queue: self.name().to_owned(), what: "on purpose".to_owned() });
+        }
+        let received = self.inner.receive(max, hidden_for, wait).await?;
+        self.received.lock().expect("receipts").extend(received.iter().map(|delivery| delivery.receipt.clone()));
+        Ok(received)
+    }
+
+    async fn done(&self, receipts: &[Receipt]) -> Result<PerEntry, QueueError> {
+        self.done.lock().expect("receipts").extend_from_slice(receipts);
+        self.inner.done(receipts).await
+    }
+
+    async fn change_visibility(&self, changes: &[(Receipt, Duration)]) -> Result<PerEntry, QueueError> {
+        if self.fails_renewals.load(Ordering::SeqCst) {
+            return Err(QueueError::Unavailable { queue: self.name().to_owned(), source: "on purpose".into() });
+        }
+        self.inner.change_visibility(changes).await
+    }
+
+    async fn depth(&self) -> Result<Depth, QueueError> {
+        self.inner.depth().await
+    }
+}

@@ -1,0 +1,122 @@
+//! A data directory of a test's own, with a small chat in it, opened as ports.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use chat::ledger::{Filter, RunOrganization};
+use chat::{Epoch, Ledger, LimitRow, Limits, Policy, RunId};
+use embedded::{
+    Access, DataDir, EmbeddedLoad, LmdbHeads, LmdbLimits, LmdbLiveIds, MapSize, PackedIndex, SqliteDirectory,
+    SqliteLedger, SqliteQueue,
+};
+use import::ImportOptions;
+use jobs::{ORGANIZATION_QUEUE, Ports, ROOM_QUEUE};
+use tempfile::TempDir;
+
+use crate::SmallChat;
+
+/// The policy of small chats: N is small enough to bind.
+pub fn policy() -> Policy {
+    Policy::new(25, Some(Policy::MAX_AGE_MS)).expect("a policy")
+}
+
+/// A temporary data directory with a chat.
+pub struct Place {
+    dir: TempDir,
+    /// What is in it.
+    pub chat: SmallChat,
+}
+
+/// An open place: the ports, and the adapters behind two of them.
+pub struct Open {
+    /// The ports.
+    pub ports: Ports,
+    /// The directory, for changes.
+    pub directory: SqliteDirectory,
+    /// The index of message ids, for changes.
+    pub index: PackedIndex,
+}
+
+impl Place {
+    /// Imports a chat of `organizations` organizations made from `seed`.
+    pub async fn new(seed: u64, organizations: u64) -> Self {
+        let place = Self { dir: TempDir::new().expect("a folder"), chat: SmallChat::random(seed, organizations) };
+        let tables = place.tables();
+        place.chat.write_csv(&tables);
+        let dir = DataDir::open(place.data_dir(), Access::Exclusive, "test").await.expect("a data directory");
+        let mut load = EmbeddedLoad::open(&dir, MapSize::default()).await.expect("a load");
+        import::import(&tables, &ImportOptions::new(dir.path()), &mut load, &mut |_| {}).await.expect("an import");
+        place
+    }
+
+    /// The data directory.
+    pub fn data_dir(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// The folder with the chat as CSV tables.
+    pub fn tables(&self) -> PathBuf {
+        self.dir.path().join("tables")
+    }
+
+    /// A name for something else beside the data directory.
+    pub fn beside(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// A copy of the data directory as it is, under another name. Nobody may have it open.
+    pub fn copy_as(&self, name: &str) -> PathBuf {
+        let copy = self.beside(name);
+        copy_folder(&self.data_dir(), &copy);
+        copy
+    }
+
+    /// Opens the data directory for writing.
+    pub async fn open(&self) -> Open {
+        open(&self.data_dir(), Access::Write).await
+    }
+}
+
+/// Opens a data directory.
+pub async fn open(path: &Path, access: Access) -> Open {
+    let dir = DataDir::open(path, access, "test").await.expect("a data directory");
+    let epoch = Epoch::default();
+    let directory = SqliteDirectory::open(&dir).await.expect("a directory");
+    let index = PackedIndex::open(&dir.live_ids(), MapSize::default(), epoch).expect("an index");
+    let organization_queue = SqliteQueue::open(&dir, ORGANIZATION_QUEUE).await.expect("a queue");
+    let room_queue = organization_queue.beside(ROOM_QUEUE).await.expect("a queue");
+    let ports = Ports {
+        directory: Arc::new(directory.clone()),
+        heads: Arc::new(LmdbHeads::new(index.clone())),
+        live_ids: Arc::new(LmdbLiveIds::new(index.clone())),
+        limits: Arc::new(LmdbLimits::open(&dir.limits(), MapSize::default()).expect("limits")),
+        ledger: Arc::new(SqliteLedger::open(&dir).await.expect("a ledger")),
+        organization_queue: Arc::new(organization_queue),
+        room_queue: Arc::new(room_queue),
+        epoch,
+    };
+    Open { ports, directory, index }
+}
+
+/// Every organization of a run.
+pub async fn organizations_of(ledger: &dyn Ledger, run: &RunId) -> Vec<RunOrganization> {
+    ledger.organizations(run, &Filter::default(), usize::MAX).await.expect("the organizations of the run")
+}
+
+/// Every stored limit.
+pub async fn stored_limits(limits: &dyn Limits) -> Vec<LimitRow> {
+    limits.page(None, 1_000_000).await.expect("the limits")
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a folder");
+    for entry in std::fs::read_dir(from).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        let copy = to.join(path.file_name().expect("a name"));
+        if path.is_dir() {
+            copy_folder(&path, &copy);
+        } else {
+            std::fs::copy(&path, &copy).expect("a copy");
+        }
+    }
+}
