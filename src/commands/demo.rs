@@ -61,7 +61,7 @@ async fn make(app: &App, dir: &Path, tables: &Path) -> Result<(), Failure> {
             thousands(chat.messages)
         );
     }
-    import_folder(app, scratch.path(), false).await?;
+    import_folder(app, scratch.path(), false, "demo").await?;
     // The tables get their name only now: a demo that was interrupted makes its chat anew.
     std::fs::rename(scratch.keep(), tables)?;
     Ok(())

@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::wiring::DataDir;
 use clap::Args;
 use import::{ImportError, ImportOptions, ImportReport, Progress as ImportProgress, Stage};
 
-use super::App;
+use super::{Action, App};
 use crate::exit::{self, Failure, Outcome};
 use crate::output::{self, Column, table, thousands};
 use crate::progress::Progress;
@@ -27,10 +28,13 @@ pub(crate) struct ImportArgs {
     /// Leave out bad rows and count them, instead of stopping at the first
     #[arg(long)]
     skip_bad: bool,
+    /// Why: it is kept in the audit
+    #[arg(long, value_name = "WORDS", default_value = "")]
+    reason: String,
 }
 
 pub(crate) async fn run(app: &App, args: &ImportArgs) -> Outcome {
-    let report = import_folder(app, &args.path, args.skip_bad).await?;
+    let report = import_folder(app, &args.path, args.skip_bad, &args.reason).await?;
     if app.json {
         output::json(&report)?;
     } else {
@@ -41,7 +45,12 @@ pub(crate) async fn run(app: &App, args: &ImportArgs) -> Outcome {
 }
 
 /// Imports the folder, with progress.
-pub(crate) async fn import_folder(app: &App, path: &Path, skip_bad: bool) -> Result<ImportReport, Failure> {
+pub(crate) async fn import_folder(
+    app: &App,
+    path: &Path,
+    skip_bad: bool,
+    reason: &str,
+) -> Result<ImportReport, Failure> {
     if !path.is_dir() {
         return Err(Failure::usage(format!(
             "{} is not a folder: give the folder that holds the tables",
@@ -49,8 +58,24 @@ pub(crate) async fn import_folder(app: &App, path: &Path, skip_bad: bool) -> Res
         )));
     }
     let data_dir = wiring::data_dir(&app.settings, wiring::Access::Exclusive, "import").await?;
-    let mut load = wiring::load(&data_dir).await?;
-    let epoch = wiring::fixed_epoch(&app.settings, &data_dir)?;
+    let ledger = wiring::run_stores(&app.settings, &data_dir).await?.ledger;
+    let target = std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string();
+    let action = Action { name: "import", target, reason: reason.to_owned() };
+    action.record(&*ledger, "started").await?;
+    let imported = import_into(app, path, skip_bad, &data_dir).await;
+    let outcome = match &imported {
+        Ok(report) => format!("{} live messages", report.live_messages),
+        Err(failure) => format!("failed: {:#}", failure.error),
+    };
+    // On a full disk the audit has no room either; what the import says matters more.
+    let recorded = action.record(&*ledger, outcome).await;
+    let report = imported?;
+    recorded.map(|()| report)
+}
+
+async fn import_into(app: &App, path: &Path, skip_bad: bool, data_dir: &DataDir) -> Result<ImportReport, Failure> {
+    let mut load = wiring::load(data_dir).await?;
+    let epoch = wiring::fixed_epoch(&app.settings, data_dir)?;
     let options = ImportOptions { skip_bad, epoch, ..ImportOptions::new(data_dir.path()) };
     let mut shown: Option<(Stage, Progress)> = None;
     let quiet = app.json;

@@ -6,7 +6,7 @@ use jobs::limits::{Until, collect_rooms, extract_organizations, merge_newest, wa
 use worker::ConsumerReport;
 
 use super::run::exit_code;
-use super::{App, Question, manual_run_id};
+use super::{Action, App, Question, manual_run_id};
 use crate::exit::{Failure, Outcome};
 use crate::output::{facts, json, thousands};
 use crate::progress::Progress;
@@ -29,6 +29,9 @@ pub(crate) struct ExtractArgs {
     /// Wait until the workers have settled every organization
     #[arg(long)]
     wait: bool,
+    /// Why: it is kept in the audit
+    #[arg(long, value_name = "WORDS", default_value = "")]
+    reason: String,
 }
 
 pub(crate) async fn extract(app: &App, args: &ExtractArgs) -> Outcome {
@@ -46,7 +49,16 @@ pub(crate) async fn extract(app: &App, args: &ExtractArgs) -> Outcome {
     let ports = &opened.ports;
     let mut bar = Progress::new("organizations sent", app.json);
     let new = extract_organizations::all_free(id, as_of, policy);
-    let extracted = extract_organizations::extract(ports, &new, |sent| bar.at(sent, 0)).await?;
+    let action =
+        Action { name: "extract-organizations", target: format!("run {}", new.id), reason: args.reason.clone() };
+    action.record(&*ports.ledger, "started").await?;
+    let extracted = extract_organizations::extract(ports, &new, |sent| bar.at(sent, 0)).await;
+    let outcome = match &extracted {
+        Ok(extracted) => format!("{} organizations sent", extracted.sent),
+        Err(error) => format!("failed: {error}"),
+    };
+    action.record(&*ports.ledger, outcome).await?;
+    let extracted = extracted?;
     bar.finish();
     if !args.wait {
         if app.json {
