@@ -1,3 +1,4 @@
 //! Each path end to end: the consume loop over a real queue, the handlers of the limit path, the binary.
 
 mod consumer;
+mod handlers;

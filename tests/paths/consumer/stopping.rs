@@ -28,7 +28,11 @@ async fn a_stop_lets_work_finish_and_gives_back_the_rest_without_burning_attempt
     let running = bench.start(settings, move |name| {
         let waits = Arc::clone(&waits);
         async move {
-            if name.starts_with("quick") { waits.notified().await } else { std::future::pending().await }
+            if name.starts_with("quick") {
+                waits.notified().await
+            } else {
+                std::future::pending().await
+            }
             Verdict::Done
         }
         .boxed()
@@ -44,7 +48,10 @@ async fn a_stop_lets_work_finish_and_gives_back_the_rest_without_burning_attempt
     assert!(took >= 700 * MS && took < 3_700 * MS, "the stop took {took:?}");
     assert_eq!((report.done, report.released, report.lost), (4, 4, 0));
     assert!(quick.iter().all(|name| bench.book.begun(name) == 1 && bench.book.forgiven(name) == 0));
-    assert!(stuck.iter().all(|name| bench.book.begun(name) == 0 && bench.book.forgiven(name) == 1), "an attempt was burnt");
+    assert!(
+        stuck.iter().all(|name| bench.book.begun(name) == 0 && bench.book.forgiven(name) == 1),
+        "an attempt was burnt"
+    );
     assert_eq!(bench.depth().await, (14, 0), "something is stranded");
     let mut bodies: Vec<String> = Vec::new();
     for delivery in bench.queue.receive(100, 1_000 * MS, Duration::ZERO).await.expect("a receive") {
