@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chat::ledger::{Figures, Item, Stage, State};
-use chat::{Epoch, LimitRow, Limits, LiveIds, Organization, OrganizationId, Plan, PutOutcome, Version};
+use chat::{
+    Epoch, LimitRow, Limits, LiveIds, MessageId, Organization, OrganizationId, Plan, PortResult, PutOutcome, Version,
+};
 use tokio_util::sync::CancellationToken;
 use worker::{Batcher, Cause, Consumer, ConsumerReport, QueueError, Verdict, Work};
 
@@ -90,9 +92,24 @@ impl MergeNewest {
             }
         }
         let outcome = call(&self.put, row.clone()).await?;
-        let (state, figures) = settlement(&row, &outcome);
+        let own = match &outcome {
+            PutOutcome::Superseded => self.stored_by_this_run(task).await,
+            PutOutcome::Stored { .. } | PutOutcome::Released => Ok(None),
+        };
+        let (state, figures) = match own {
+            Ok(Some(own)) => (State::Done, figures(&own, own.previous_first_visible_message_id)),
+            Ok(None) => settlement(&row, &outcome),
+            Err(error) => return Ok(verdict_of(&error)),
+        };
         self.ledger.settle(task.item(), state, figures).await?;
         Ok(Verdict::Done)
+    }
+
+    /// The organization's row, if it is this run's. A task that is delivered twice is collected twice: what was collected
+    /// later may be stored already, and is the run's result.
+    async fn stored_by_this_run(&self, task: &RoomTask) -> PortResult<Option<LimitRow>> {
+        let stored = self.limits.get(&[task.organization]).await?.into_iter().next().flatten();
+        Ok(stored.filter(|row| row.run == task.run))
     }
 }
 
@@ -111,7 +128,11 @@ fn settlement(row: &LimitRow, outcome: &PutOutcome) -> (State, Figures) {
         PutOutcome::Superseded => State::Superseded,
         PutOutcome::Released => State::Released,
     };
-    let figures = Figures {
+    (state, figures(row, previous))
+}
+
+fn figures(row: &LimitRow, previous: Option<MessageId>) -> Figures {
+    Figures {
         rooms: row.rooms,
         rooms_opened: row.rooms_opened,
         messages_read: row.messages_read,
@@ -119,8 +140,7 @@ fn settlement(row: &LimitRow, outcome: &PutOutcome) -> (State, Figures) {
         visible_messages: row.visible_messages,
         first_visible_message_id: row.first_visible_message_id(),
         previous_first_visible_message_id: previous,
-    };
-    (state, figures)
+    }
 }
 
 #[async_trait]

@@ -13,7 +13,7 @@ use import::ImportOptions;
 use jobs::{ORGANIZATION_QUEUE, Ports, ROOM_QUEUE};
 use tempfile::TempDir;
 
-use crate::SmallChat;
+use crate::{SmallChat, until};
 
 /// The policy of small chats: N is small enough to bind.
 pub fn policy() -> Policy {
@@ -46,7 +46,18 @@ impl Place {
         let dir = DataDir::open(place.data_dir(), Access::Exclusive, "test").await.expect("a data directory");
         let mut load = EmbeddedLoad::open(&dir, MapSize::default()).await.expect("a load");
         import::import(&tables, &ImportOptions::new(dir.path()), &mut load, &mut |_| {}).await.expect("an import");
+        drop((load, dir));
+        place.until_closed().await;
         place
+    }
+
+    /// SQLite's connections close a moment after they are dropped, and take their files with them.
+    async fn until_closed(&self) {
+        let closed = async || {
+            let names = std::fs::read_dir(self.data_dir()).expect("a folder").filter_map(Result::ok);
+            !names.map(|entry| entry.file_name()).any(|name| name.to_string_lossy().ends_with("-wal"))
+        };
+        until("the import has let go of its files", closed).await;
     }
 
     /// The data directory.
