@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn the_slot_is_the_suffix_of_the_job_name() {
-        assert_eq!(slot_of("lanner-extract-29912400").expect("a slot").to_string(), "2026-11-15T20:00:00Z");
+        assert_eq!(slot_of("lanner-extract-29912400").expect("a slot").to_string(), "2026-11-15T12:00:00Z");
         for name in ["", "lanner", "lanner-", "lanner-x1", "lanner-99999999999999999999"] {
             assert!(slot_of(name).is_err(), "{name:?} was taken");
         }
