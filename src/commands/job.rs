@@ -20,7 +20,7 @@ use crate::wiring;
 pub(crate) struct ExtractArgs {
     #[command(flatten)]
     question: Question,
-    /// Name of the run [default: from --job-name, else manual-<now>]
+    /// Name of the run [default: from --job-name, else manual-NOW]
     #[arg(long, value_name = "RUN", conflicts_with = "job_name")]
     run: Option<RunId>,
     /// Name of the Kubernetes Job, whose suffix is the slot in minutes since 1970; --as-of defaults to the slot
@@ -30,7 +30,7 @@ pub(crate) struct ExtractArgs {
     #[arg(long)]
     wait: bool,
     /// Why: it is kept in the audit
-    #[arg(long, value_name = "WORDS", default_value = "")]
+    #[arg(long, value_name = "WORDS", default_value = "", hide_default_value = true)]
     reason: String,
 }
 
@@ -95,7 +95,7 @@ fn slot_of(job_name: &str) -> Result<Timestamp, Failure> {
     let minutes = job_name.rsplit('-').next().and_then(|suffix| suffix.parse::<u64>().ok());
     let slot = minutes.map(|minutes| minutes.saturating_mul(60_000));
     slot.filter(|ms| *ms <= Timestamp::MAX.as_millis()).map(Timestamp::from_millis).ok_or_else(|| {
-        Failure::usage(format!("'{job_name}' is not the name of a CronJob's job: it must end in -<minutes since 1970>"))
+        Failure::usage(format!("'{job_name}' is not the name of a CronJob's job: it must end in -MINUTES (since 1970)"))
     })
 }
 

@@ -23,14 +23,14 @@ use crate::wiring;
 pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) question: Question,
-    /// Name of the run; a name that exists is joined, with its own instant and policy [default: manual-<now>]
+    /// Name of the run; a name that exists is joined, with its own instant and policy [default: manual-NOW]
     #[arg(long, value_name = "RUN")]
     pub(crate) run: Option<chat::RunId>,
     /// Also wait for organizations that failed and wait for another attempt
     #[arg(long)]
     pub(crate) wait: bool,
     /// Why: it is kept in the audit
-    #[arg(long, value_name = "WORDS", default_value = "")]
+    #[arg(long, value_name = "WORDS", default_value = "", hide_default_value = true)]
     pub(crate) reason: String,
 }
 
