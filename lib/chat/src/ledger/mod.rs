@@ -1,0 +1,86 @@
+//! Port: what was asked for and what became of it. Runs, the state of each organization in them, the history of limits, audit.
+
+mod rows;
+mod run;
+mod states;
+
+use async_trait::async_trait;
+
+pub use self::rows::*;
+pub use self::run::*;
+pub use self::states::*;
+use crate::{OrganizationId, PortResult, RunId, Timestamp};
+
+/// The ledger of runs.
+///
+/// Laws (`tests/laws/ledger.rs`):
+/// - Counts are derived from states and never incremented: the expected number is the sum over the states at all times.
+/// - A terminal state is terminal: settling again changes nothing and answers `false`.
+/// - Opening a run that exists, registering an organization that is registered: nothing is changed, nothing is lost.
+/// - Beginning counts before any work is done; forgiving takes back exactly one attempt; a new stage starts from 1.
+/// - One call is one transaction, and is durable when it returns.
+/// - Answers stand in the order of the question.
+#[async_trait]
+pub trait Ledger: Send + Sync {
+    /// Opens the run, or joins the run of that name as it stands.
+    async fn open_run(&self, run: &NewRun) -> PortResult<Run>;
+
+    /// A run with its counts.
+    async fn progress(&self, run: &RunId) -> PortResult<Option<Progress>>;
+
+    /// Runs, newest first, at most `limit`.
+    async fn runs(&self, limit: usize) -> PortResult<Vec<Progress>>;
+
+    /// Registers organizations as pending, and notes that everything up to `sent_through` is sent.
+    async fn register(
+        &self,
+        run: &RunId,
+        organizations: &[OrganizationId],
+        sent_through: Option<OrganizationId>,
+        at: Timestamp,
+    ) -> PortResult<()>;
+
+    /// Notes that every organization of the run is registered and sent.
+    async fn complete_extraction(&self, run: &RunId, at: Timestamp) -> PortResult<()>;
+
+    /// Cancels the run: workers drop what is left of it. False when it was finished or cancelled already.
+    async fn cancel_run(&self, run: &RunId, at: Timestamp) -> PortResult<bool>;
+
+    /// Counts an attempt of `stage` for each item, before the work begins.
+    async fn begin(&self, stage: Stage, items: &[Item], at: Timestamp) -> PortResult<Vec<Begun>>;
+
+    /// Takes back one attempt of `stage` of each item: the work was stopped in good order, and nothing went wrong.
+    async fn forgive(&self, stage: Stage, items: &[Item]) -> PortResult<()>;
+
+    /// Notes failed attempts; the items will be retried.
+    async fn fail(&self, failures: &[(Item, Failure)]) -> PortResult<()>;
+
+    /// Ends organizations. True for each that became terminal by this call. A changed boundary is added to the history in
+    /// the same transaction.
+    async fn settle(&self, settlements: &[Settlement]) -> PortResult<Vec<bool>>;
+
+    /// Organizations of a run, ascending, at most `limit`.
+    async fn organizations(&self, run: &RunId, filter: &Filter, limit: usize) -> PortResult<Vec<RunOrganization>>;
+
+    /// What became of one organization in the runs that covered it, newest run first, at most `limit`.
+    async fn attempts_of(
+        &self,
+        organization: OrganizationId,
+        limit: usize,
+    ) -> PortResult<Vec<(RunId, RunOrganization)>>;
+
+    /// The changes of an organization's boundary, newest first, at most `limit`.
+    async fn history(&self, organization: OrganizationId, limit: usize) -> PortResult<Vec<HistoryEntry>>;
+
+    /// Writes an audit row.
+    async fn record(&self, entry: &AuditEntry) -> PortResult<()>;
+
+    /// Audit rows, newest first, at most `limit`.
+    async fn audits(&self, limit: usize) -> PortResult<Vec<AuditEntry>>;
+
+    /// Puts an unreadable queue message aside, with its bytes.
+    async fn put_aside(&self, message: &UnreadableMessage) -> PortResult<()>;
+
+    /// Unreadable messages, newest first, at most `limit`.
+    async fn unreadable(&self, limit: usize) -> PortResult<Vec<UnreadableMessage>>;
+}

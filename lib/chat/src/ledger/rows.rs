@@ -1,0 +1,153 @@
+//! What is written into the ledger, and what is read from it.
+
+use serde::Serialize;
+
+use super::{Item, Stage, State};
+use crate::{MessageId, OrganizationId, RunId, Timestamp};
+
+/// What beginning an attempt found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Begun {
+    /// It is attempt number `n` of this stage, from 1; it is counted.
+    Attempt(u32),
+    /// The organization is terminal in this run: there is nothing to do.
+    Settled(State),
+    /// The run is cancelled: there is nothing to do.
+    Cancelled,
+    /// The ledger does not know the run or the organization in it.
+    Unknown,
+}
+
+/// Why an attempt failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// A short, stable word to group by, for example `unavailable` or `panic`.
+    pub class: String,
+    /// The whole chain of causes in words.
+    pub error: String,
+}
+
+/// What a successful computation found.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Figures {
+    /// Rooms that the organization sees.
+    pub rooms: u32,
+    /// Rooms that had to be opened.
+    pub rooms_opened: u32,
+    /// Ids that were read.
+    pub messages_read: u64,
+    /// Read units that the store charged; 0 where it does not charge.
+    pub read_units: f64,
+    /// Visible messages.
+    pub visible_messages: u32,
+    /// The boundary, where there is one.
+    pub first_visible_message_id: Option<MessageId>,
+    /// The boundary before this run.
+    pub previous_first_visible_message_id: Option<MessageId>,
+}
+
+/// How an organization ends in a run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settlement {
+    /// Which organization of which run.
+    pub item: Item,
+    /// A terminal state.
+    pub state: State,
+    /// What was found, for [`State::Done`] and [`State::Superseded`].
+    pub figures: Figures,
+    /// Why, for [`State::Failed`] and [`State::Parked`].
+    pub failure: Option<Failure>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// One organization of a run as dashboards see it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RunOrganization {
+    /// The organization.
+    pub organization: OrganizationId,
+    /// Its state.
+    pub state: State,
+    /// The stage that was begun last.
+    pub stage: Option<Stage>,
+    /// Attempts of that stage.
+    pub attempts: u32,
+    /// Rooms that the organization sees.
+    pub rooms: u32,
+    /// Rooms that had to be opened.
+    pub rooms_opened: u32,
+    /// Ids that were read.
+    pub messages_read: u64,
+    /// Read units that the store charged.
+    pub read_units: f64,
+    /// Visible messages.
+    pub visible_messages: u32,
+    /// The boundary, where there is one.
+    pub first_visible_message_id: Option<MessageId>,
+    /// The boundary before this run.
+    pub previous_first_visible_message_id: Option<MessageId>,
+    /// The class of the last failure.
+    pub error_class: Option<String>,
+    /// The last failure in words.
+    pub error: Option<String>,
+    /// When it was registered.
+    pub queued_at: Timestamp,
+    /// When its first attempt began.
+    pub started_at: Option<Timestamp>,
+    /// When it became terminal.
+    pub finished_at: Option<Timestamp>,
+}
+
+/// Which organizations of a run to list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Only these states; empty = all.
+    pub states: Vec<State>,
+    /// Only organizations above this one.
+    pub after: Option<OrganizationId>,
+}
+
+/// A change of an organization's boundary.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct HistoryEntry {
+    /// The instant for which the new boundary holds.
+    pub as_of: Timestamp,
+    /// The run that found it.
+    pub run: RunId,
+    /// The boundary before.
+    pub old: Option<MessageId>,
+    /// The boundary after.
+    pub new: Option<MessageId>,
+    /// `computed` or `released`.
+    pub cause: String,
+}
+
+/// Who did what, and why. Every mutating action of a person has one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AuditEntry {
+    /// When.
+    pub at: Timestamp,
+    /// Who: the user of the machine, or the token's subject.
+    pub actor: String,
+    /// What was done: the command's name.
+    pub action: String,
+    /// To what.
+    pub target: String,
+    /// Why, in the actor's words.
+    pub reason: String,
+    /// What came of it.
+    pub outcome: String,
+}
+
+/// A queue message that nobody can read, kept with its bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnreadableMessage {
+    /// The queue it came from.
+    pub queue: String,
+    /// Its bytes.
+    pub body: Vec<u8>,
+    /// Why it cannot be read.
+    pub cause: String,
+    /// When it was put aside.
+    pub at: Timestamp,
+}
