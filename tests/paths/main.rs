@@ -1,4 +1,5 @@
 //! Each path end to end: the consume loop over a real queue, the handlers of the limit path, the binary.
 
+mod cli;
 mod consumer;
 mod handlers;
