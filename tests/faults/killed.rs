@@ -80,7 +80,7 @@ async fn an_import_that_is_killed_leaves_the_old_data_or_asks_to_be_finished() {
     both.messages.extend_from_slice(&place.chat.messages);
     let exports = [&place.chat, &both].map(|chat| oracle::export(&answers(chat, SmallChat::as_of(), &policy())));
     let program = Program::new(env!("CARGO_BIN_EXE_lanner"), &place.copy_as("measured"));
-    let started = std::time::Instant::now();
+    let started = tokio::time::Instant::now();
     program.run(&line).exits(0);
     let mut undisturbed = started.elapsed();
     let (mut kills, mut unfinished) = (0, 0);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chat::ledger::{Phase, Progress, RunOrganization, State};
 use embedded::Access;
@@ -10,6 +10,7 @@ use support::oracle::{self, Answer};
 use support::place::{self, Place, policy, stored_limits};
 use support::waiting::number_from_env;
 use support::{Program, SmallChat};
+use tokio::time::Instant;
 
 /// The run of every schedule, small enough in its batches to take a while.
 pub(super) const RUN: &str = "run --run daily --as-of 2026-01-01T00:00:00Z --max-messages 25 --json";

@@ -1,9 +1,10 @@
 //! SIGTERM at a random point: an orderly stop in less than 10 s, no attempt burnt, and the same run goes on.
 
 use std::process::Child;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::schedule::{RUN, Schedule, Template, look, schedules};
+use tokio::time::Instant;
 
 /// Sends SIGTERM and waits for the end. Answers the exit code and how long the end took.
 fn terminate(mut child: Child) -> (Option<i32>, Duration) {

@@ -1,9 +1,10 @@
 //! Several processes on one data directory.
 
 use std::process::{Child, Command};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use support::until;
+use tokio::time::Instant;
 
 use super::shop::{RUN, Shop};
 
