@@ -23,6 +23,9 @@ const DAYS: u64 = 60;
 /// The same chat every time, but for its instant.
 const SEED: u64 = 40;
 
+/// The file that is written last.
+const LAST: &str = "meta.json";
+
 /// What was made.
 pub(crate) struct Chat {
     pub(crate) organizations: usize,
@@ -79,8 +82,13 @@ pub(crate) fn write(folder: &Path, now: Timestamp) -> anyhow::Result<Chat> {
     for mut table in [organizations, accounts, rooms, memberships, messages] {
         table.flush()?;
     }
-    std::fs::write(folder.join("meta.json"), format!("{{\"epoch_ms\": {}}}\n", epoch.0.as_millis()))?;
+    std::fs::write(folder.join(LAST), format!("{{\"epoch_ms\": {}}}\n", epoch.0.as_millis()))?;
     Ok(chat)
+}
+
+/// True when [`write()`] came to its end in `folder`.
+pub(crate) fn is_whole(folder: &Path) -> bool {
+    folder.join(LAST).exists()
 }
 
 fn table(folder: &Path, name: &str, header: &str) -> anyhow::Result<BufWriter<File>> {

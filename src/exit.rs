@@ -39,6 +39,11 @@ impl Failure {
         Self { code, error: error.into() }
     }
 
+    /// Says what the failure is about.
+    pub(crate) fn about(self, path: &std::path::Path) -> Self {
+        Self { error: self.error.context(path.display().to_string()), ..self }
+    }
+
     pub(crate) fn usage(words: impl std::fmt::Display) -> Self {
         Self::new(USAGE, anyhow::anyhow!("{words}"))
     }
@@ -52,8 +57,13 @@ impl From<anyhow::Error> for Failure {
 
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
-        let full = matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded);
-        Self::new(if full { TEMPORARY } else { FAILED }, error)
+        use std::io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+        let code = match error.kind() {
+            StorageFull | QuotaExceeded => TEMPORARY,
+            ReadOnlyFilesystem | PermissionDenied => CONFIGURATION,
+            _ => FAILED,
+        };
+        Self::new(code, error)
     }
 }
 

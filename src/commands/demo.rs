@@ -43,27 +43,29 @@ pub(crate) async fn run(app: &App, args: &DemoArgs) -> Outcome {
 }
 
 async fn make(app: &App, dir: &Path, tables: &Path) -> Result<(), Failure> {
-    if dir.join("store.json").exists() {
+    // The tables get their name last: a demo that was interrupted goes on with the chat that it had begun.
+    let unfinished = dir.join("demo-tables.unfinished");
+    if dir.join("store.json").exists() && !unfinished.is_dir() {
         let words = format!(
             "{} holds data that is not the demo's: give the demo a folder of its own with --data-dir",
             dir.display()
         );
         return Err(Failure::usage(words));
     }
-    std::fs::create_dir_all(dir)?;
-    let scratch = tempfile::Builder::new().prefix("demo-").tempdir_in(dir)?;
-    let chat = demo_chat::write(scratch.path(), Timestamp::now())?;
-    if !app.json {
-        println!(
-            "a small chat: {} organizations, {} rooms, {} messages of the last 60 days\n",
-            chat.organizations,
-            chat.rooms,
-            thousands(chat.messages)
-        );
+    std::fs::create_dir_all(&unfinished).map_err(|error| Failure::from(error).about(&unfinished))?;
+    if !demo_chat::is_whole(&unfinished) {
+        let chat = demo_chat::write(&unfinished, Timestamp::now())?;
+        if !app.json {
+            println!(
+                "a small chat: {} organizations, {} rooms, {} messages of the last 60 days\n",
+                chat.organizations,
+                chat.rooms,
+                thousands(chat.messages)
+            );
+        }
     }
-    import_folder(app, scratch.path(), false, "demo").await?;
-    // The tables get their name only now: a demo that was interrupted makes its chat anew.
-    std::fs::rename(scratch.keep(), tables)?;
+    import_folder(app, &unfinished, false, "demo").await?;
+    std::fs::rename(&unfinished, tables).map_err(|error| Failure::from(error).about(tables))?;
     Ok(())
 }
 
@@ -93,8 +95,9 @@ async fn show(app: &App, ports: &jobs::Ports, as_of: Timestamp, seconds: f64) ->
     });
     println!("{}", table(&columns, cells));
     println!(
-        "\n{} free organizations as of {as_of}, in {seconds:.2} s. \"count\": more messages than the policy\n\
-         shows, so the boundary is the first visible id; \"age\": only the 40 days limit.",
+        "\n{} free organizations as of {as_of}, in {seconds:.2} s.\n\
+         \"count\": more messages than the policy shows, so the boundary is the first\n\
+         visible id; \"age\": only the age limits.",
         rows.len()
     );
     let busiest = rows.iter().find(|row| row.first_visible_message_id().is_some()).or(rows.first());

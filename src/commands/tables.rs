@@ -21,9 +21,8 @@ pub(crate) fn jobs(as_json: bool) -> Outcome {
         vec![job.name.to_owned(), shape.to_owned(), job.reads.join(", "), job.writes.join(", ")]
     });
     println!("{}\n", table(&columns, rows));
-    for job in JOBS {
-        println!("{}: {}", job.name, job.about);
-    }
+    let abouts = JOBS.iter().map(|job| vec![job.name.to_owned(), job.about.to_owned()]);
+    println!("{}", table(&[Column::Text("job"), Column::Text("what it does")], abouts));
     Ok(exit::DONE)
 }
 

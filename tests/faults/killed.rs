@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use support::oracle::{self, answers};
+use support::place::{Place, policy};
+use support::{Program, SmallChat};
+
 use super::schedule::{RUN, Template, look, schedules};
 
 /// How often a schedule kills before it lets the run end.
@@ -9,7 +13,7 @@ const KILLS: u32 = 2;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_organization_is_lost_or_counted_twice_when_the_process_is_killed() {
-    let template = Template::new().await;
+    let mut template = Template::new().await;
     let (mut kills, mut inside) = (0, 0);
     for seed in schedules() {
         println!("killed: LANNER_SEED={seed}");
@@ -21,8 +25,12 @@ async fn no_organization_is_lost_or_counted_twice_when_the_process_is_killed() {
             tokio::time::sleep(after).await;
             child.kill().expect("a kill");
             let ended = child.wait().expect("an end");
-            kills += u32::from(ended.code().is_none());
-            inside += u32::from(ended.code().is_none() && look(&schedule.data_dir).await.is_inside());
+            if ended.code().is_some() {
+                template.shorter();
+                continue;
+            }
+            kills += 1;
+            inside += u32::from(look(&schedule.data_dir).await.is_inside());
         }
         let ended = schedule.program.run(RUN).exits(0);
         assert_eq!(ended.json()["counts"].as_object().map(serde_json::Map::len), Some(1), "{}", ended.out);
@@ -57,4 +65,60 @@ async fn a_process_killed_again_and_again_still_gets_there() {
         }
     }
     template.check(&schedule).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_import_that_is_killed_leaves_the_old_data_or_asks_to_be_finished() {
+    let place = Place::new(5, 400).await;
+    let old = place.copy_as("old");
+    let newer = SmallChat::random(6, 500);
+    let tables = place.beside("newer");
+    newer.write_csv(&tables);
+    let line = format!("import {}", tables.display());
+    // Messages are added to those that are there.
+    let mut both = newer.clone();
+    both.messages.extend_from_slice(&place.chat.messages);
+    let exports = [&place.chat, &both].map(|chat| oracle::export(&answers(chat, SmallChat::as_of(), &policy())));
+    let program = Program::new(env!("CARGO_BIN_EXE_lanner"), &place.copy_as("measured"));
+    let started = tokio::time::Instant::now();
+    program.run(&line).exits(0);
+    let mut undisturbed = started.elapsed();
+    let (mut kills, mut unfinished) = (0, 0);
+    for seed in schedules().step_by(2) {
+        println!("killed import: LANNER_SEED={seed}");
+        let data_dir = place.beside(&format!("import-{seed}"));
+        support::place::copy_folder(&old, &data_dir);
+        let program = Program::new(env!("CARGO_BIN_EXE_lanner"), &data_dir);
+        let mut child = program.start(&line);
+        tokio::time::sleep(undisturbed.mul_f64(0.1 + 0.9 * fastrand::Rng::with_seed(seed).f64())).await;
+        child.kill().expect("a kill");
+        if child.wait().expect("an end").code().is_some() {
+            undisturbed = undisturbed.mul_f64(0.8);
+        } else {
+            kills += 1;
+        }
+        let run = program.run(RUN);
+        match run.code {
+            Some(75) => unfinished += 1,
+            code => {
+                assert_eq!(code, Some(0), "{}", run.err);
+                let export = program.run("limits export").exits(0).out;
+                assert!(exports.contains(&export), "seed {seed}: neither the old data nor the new");
+            }
+        }
+        program.run(&line).exits(0);
+        program.run(&RUN.replace("daily", "after")).exits(0);
+        let left: Vec<_> = std::fs::read_dir(&data_dir).expect("a folder").filter_map(Result::ok).collect();
+        // Names of the data directory's own files end in these.
+        let own = |name: &str| [".sqlite", "-wal", "-shm", ".json", ".lock"].iter().any(|end| name.ends_with(end));
+        let foreign = left.iter().map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let foreign: Vec<_> =
+            foreign.filter(|name| !own(name) && !["live_ids", "limits", "writers"].contains(&&**name)).collect();
+        assert!(foreign.is_empty(), "seed {seed}: left behind: {foreign:?}");
+        let export = program.run("limits export").exits(0).out;
+        assert_eq!(export, exports[1], "seed {seed}: after the second import");
+        std::fs::remove_dir_all(&data_dir).expect("removed");
+    }
+    println!("{kills} imports killed, {unfinished} of them half-way");
+    assert!(kills > 0, "no import was killed");
 }

@@ -119,7 +119,8 @@ pub async fn stored_limits(limits: &dyn Limits) -> Vec<LimitRow> {
     limits.page(None, 1_000_000).await.expect("the limits")
 }
 
-fn copy_folder(from: &Path, to: &Path) {
+/// Copies a folder with everything in it.
+pub fn copy_folder(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).expect("a folder");
     for entry in std::fs::read_dir(from).expect("a folder") {
         let path = entry.expect("an entry").path();
