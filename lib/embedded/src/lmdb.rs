@@ -58,6 +58,8 @@ const MAX_READERS: u32 = 4_094;
 const MAX_DATABASES: u32 = 8;
 /// How long to wait for an environment that another thread is about to close.
 const CLOSING_WAIT: Duration = Duration::from_secs(5);
+/// The operating system's number of an I/O error.
+const EIO: i32 = 5;
 
 /// LMDB forbids a process to open a directory twice: whoever opens it again gets the same environment.
 static OPEN: LazyLock<Mutex<HashMap<PathBuf, Weak<Environment>>>> = LazyLock::new(Mutex::default);
@@ -228,6 +230,11 @@ fn port_error(dir: &Path, map_size: MapSize, e: heed::Error) -> PortError {
         {
             PortError::unavailable(format!("disk space for the LMDB store at {at} (the disk or a quota is full)"), e)
         }
+        // LMDB reports a write that took only a part of its bytes as an I/O error; that is how a disk fills up.
+        heed::Error::Io(io) if io.raw_os_error() == Some(EIO) => PortError::unavailable(
+            format!("the LMDB store at {at} (a write fell short: the disk is full, or it is failing)"),
+            e,
+        ),
         heed::Error::Io(io) if io.kind() == ErrorKind::OutOfMemory => PortError::unavailable(
             format!("memory for the LMDB store at {at} (a map of {} bytes: lower the map size?)", map_size.bytes()),
             e,
