@@ -7,40 +7,32 @@ use chat::{LiveIds, MessageId, PageRequest, Pages, PortResult, RoomId};
 use support::retry;
 
 use crate::random;
+use crate::suite::{Adapter, Prepared, laws};
 
-/// An adapter under the laws, and how its messages come about.
+/// How messages come about. Each change can be read when it returns. Ids count from [`Epoch::default`](chat::Epoch).
 #[async_trait]
-pub(crate) trait Written: Send + Sync {
-    /// The adapter.
-    fn port(&self) -> &dyn LiveIds;
-
-    /// Writes messages; answers once they can be read.
+pub(crate) trait MessageWriter: Send + Sync {
+    /// Writes messages in the way of the product: first the head of the room, then the messages.
     async fn insert(&self, room: RoomId, ids: &[MessageId]) -> PortResult<()>;
 
-    /// Deletes messages; answers once that can be read.
+    /// Deletes messages.
     async fn delete(&self, room: RoomId, ids: &[MessageId]) -> PortResult<()>;
 }
 
-macro_rules! laws {
-    ($adapter:ident, $make:expr) => {
-        mod $adapter {
-            use super::*;
-            $crate::tests_of!(
-                live_ids,
-                $make,
-                [
-                    a_page_holds_live_ids_within_its_bounds_newest_first,
-                    following_the_resume_points_yields_every_id_once,
-                    a_deleted_id_never_comes_back,
-                    pages_stand_in_the_order_of_the_requests,
-                    an_empty_range_has_no_ids,
-                    many_tasks_read_at_once,
-                ]
-            );
-        }
-    };
+type Store = Prepared<dyn LiveIds, dyn MessageWriter>;
+type Subject = Adapter<Store>;
+
+laws! {
+    live_ids;
+    every:
+        an_empty_or_short_page_is_not_the_end,
+        a_page_holds_live_ids_within_its_bounds_newest_first,
+        following_the_resume_points_yields_every_id_once,
+        a_deleted_id_never_comes_back,
+        pages_stand_in_the_order_of_the_requests,
+        an_empty_range_has_no_ids,
+        many_tasks_read_at_once;
 }
-pub(crate) use laws;
 
 const ROOMS: u64 = 5;
 /// Ids are drawn below this.
@@ -58,14 +50,14 @@ fn everything(room: RoomId) -> PageRequest {
     PageRequest { room, below: MessageId::MAX, at_least: id(0), limit: 1_000 }
 }
 
-async fn pages(store: &dyn Written, requests: &[PageRequest]) -> Pages {
-    let pages = retry(|| store.port().newest(requests)).await;
+async fn pages(store: &Store, requests: &[PageRequest]) -> Pages {
+    let pages = retry(|| store.port.newest(requests)).await;
     assert_eq!(pages.len(), requests.len(), "a page for each request");
     pages
 }
 
 /// Follows the resume points of one request to the end.
-async fn follow(store: &dyn Written, mut request: PageRequest) -> Vec<MessageId> {
+async fn follow(store: &Store, mut request: PageRequest) -> Vec<MessageId> {
     let mut all = Vec::new();
     // Each page but the empty ones brings an id, and an empty one is at most every other here.
     for _ in 0..20_000 {
@@ -82,13 +74,13 @@ async fn follow(store: &dyn Written, mut request: PageRequest) -> Vec<MessageId>
 }
 
 /// Writes some ids and deletes a few; answers what is live.
-async fn filled(store: &dyn Written, random: &mut fastrand::Rng) -> BTreeMap<RoomId, BTreeSet<MessageId>> {
+async fn filled(store: &Store, random: &mut fastrand::Rng) -> BTreeMap<RoomId, BTreeSet<MessageId>> {
     let mut live = BTreeMap::new();
     for number in 0..ROOMS {
         let ids: Vec<MessageId> = (0..random.usize(1..900)).map(|_| id(random.u64(0..TOP))).collect();
         let deleted = &ids[..ids.len() / 10];
-        retry(|| store.insert(room(number), &ids)).await;
-        retry(|| store.delete(room(number), deleted)).await;
+        retry(|| store.writer.insert(room(number), &ids)).await;
+        retry(|| store.writer.delete(room(number), deleted)).await;
         live.insert(room(number), ids.iter().filter(|id| !deleted.contains(id)).copied().collect());
     }
     live
@@ -100,9 +92,9 @@ fn request(random: &mut fastrand::Rng) -> PageRequest {
 }
 
 /// A page holds distinct live ids of its room within the bounds, newest first, none left out in between.
-pub(crate) async fn a_page_holds_live_ids_within_its_bounds_newest_first<W: Written>(make: impl Fn() -> W) {
+async fn a_page_holds_live_ids_within_its_bounds_newest_first(adapter: &Subject) {
     for mut random in random::cases(3) {
-        let store = make();
+        let (_folder, store) = adapter.fresh().await;
         let live = filled(&store, &mut random).await;
         for _ in 0..60 {
             let request = request(&mut random);
@@ -117,9 +109,9 @@ pub(crate) async fn a_page_holds_live_ids_within_its_bounds_newest_first<W: Writ
 }
 
 /// Following `resume_below` until there is none yields every id exactly once, whatever the size of the pages.
-pub(crate) async fn following_the_resume_points_yields_every_id_once<W: Written>(make: impl Fn() -> W) {
+async fn following_the_resume_points_yields_every_id_once(adapter: &Subject) {
     for mut random in random::cases(3) {
-        let store = make();
+        let (_folder, store) = adapter.fresh().await;
         let live = filled(&store, &mut random).await;
         for _ in 0..20 {
             let request = request(&mut random);
@@ -130,21 +122,21 @@ pub(crate) async fn following_the_resume_points_yields_every_id_once<W: Written>
 }
 
 /// A tombstone holds for ever: against a second insertion, and for an id that comes after its own deletion.
-pub(crate) async fn a_deleted_id_never_comes_back<W: Written>(make: impl Fn() -> W) {
-    let store = make();
+async fn a_deleted_id_never_comes_back(adapter: &Subject) {
+    let (_folder, store) = adapter.fresh().await;
     let ids: Vec<MessageId> = (1..=500).map(|ms| id(ms << MessageId::MILLIS_SHIFT)).collect();
-    retry(|| store.insert(room(1), &ids[..400])).await;
-    retry(|| store.delete(room(1), &ids[200..500])).await;
+    retry(|| store.writer.insert(room(1), &ids[..400])).await;
+    retry(|| store.writer.delete(room(1), &ids[200..500])).await;
     let expected: Vec<MessageId> = ids[..200].iter().rev().copied().collect();
     assert_eq!(follow(&store, everything(room(1))).await, expected, "right after the deletion");
-    retry(|| store.insert(room(1), &ids)).await;
+    retry(|| store.writer.insert(room(1), &ids)).await;
     assert_eq!(follow(&store, everything(room(1))).await, expected, "after they were written again");
 }
 
 /// One page for each request in the order of the requests, also when a room is asked for twice or is unknown.
-pub(crate) async fn pages_stand_in_the_order_of_the_requests<W: Written>(make: impl Fn() -> W) {
+async fn pages_stand_in_the_order_of_the_requests(adapter: &Subject) {
     for mut random in random::cases(3) {
-        let store = make();
+        let (_folder, store) = adapter.fresh().await;
         let live = filled(&store, &mut random).await;
         let requests: Vec<PageRequest> =
             (0..200).map(|_| PageRequest { room: room(random.u64(0..2 * ROOMS)), ..request(&mut random) }).collect();
@@ -159,10 +151,10 @@ pub(crate) async fn pages_stand_in_the_order_of_the_requests<W: Written>(make: i
 }
 
 /// Where nothing can be, nothing is found and nothing fails.
-pub(crate) async fn an_empty_range_has_no_ids<W: Written>(make: impl Fn() -> W) {
-    let store = make();
+async fn an_empty_range_has_no_ids(adapter: &Subject) {
+    let (_folder, store) = adapter.fresh().await;
     let ids = [id(10), id(20), MessageId::MAX];
-    retry(|| store.insert(room(3), &ids)).await;
+    retry(|| store.writer.insert(room(3), &ids)).await;
     for (number, at_least, below) in
         [(2, 0, 99), (4, 0, 99), (3, 11, 20), (3, 0, 10), (3, 0, 0), (3, 20, 10), (3, 21, 99)]
     {
@@ -175,8 +167,9 @@ pub(crate) async fn an_empty_range_has_no_ids<W: Written>(make: impl Fn() -> W) 
 }
 
 /// Readers do not disturb each other or a writer, and each sees whole commits only.
-pub(crate) async fn many_tasks_read_at_once<W: Written + 'static>(make: impl Fn() -> W) {
-    let store = std::sync::Arc::new(make());
+async fn many_tasks_read_at_once(adapter: &Subject) {
+    let (_folder, store) = adapter.fresh().await;
+    let store = std::sync::Arc::new(store);
     let written = |batch: u64| (0..10).map(move |low| id((batch * 10 + low) << 20)).collect::<Vec<_>>();
     let readers: Vec<_> = (0..8)
         .map(|_| {
@@ -184,7 +177,7 @@ pub(crate) async fn many_tasks_read_at_once<W: Written + 'static>(make: impl Fn(
             tokio::spawn(async move {
                 let mut seen = 0;
                 while seen < 50 * 10 {
-                    let ids = follow(&*store, everything(room(1))).await;
+                    let ids = follow(&store, everything(room(1))).await;
                     assert!(ids.len() >= seen && ids.len() % 10 == 0, "{} after {seen}", ids.len());
                     seen = ids.len();
                     tokio::task::yield_now().await;
@@ -194,10 +187,26 @@ pub(crate) async fn many_tasks_read_at_once<W: Written + 'static>(make: impl Fn(
         .collect();
     for batch in 0..50 {
         let ids = written(batch);
-        retry(|| store.insert(room(1), &ids)).await;
+        retry(|| store.writer.insert(room(1), &ids)).await;
         tokio::task::yield_now().await;
     }
     for reader in readers {
         reader.await.expect("a reader");
+    }
+}
+
+/// However much was deleted above them: the ids that are left are found, for the room goes on until it says that it ends.
+async fn an_empty_or_short_page_is_not_the_end(adapter: &Subject) {
+    let (_folder, store) = adapter.fresh().await;
+    let ids: Vec<MessageId> = (1..=6_000).map(|ms| id(ms << MessageId::MILLIS_SHIFT)).collect();
+    retry(|| store.writer.insert(room(1), &ids)).await;
+    // Left are the oldest one, some in the middle, and none above.
+    let (left, deleted): (Vec<_>, Vec<_>) = ids.iter().enumerate().partition(|(n, _)| *n == 0 || n / 3 == 700);
+    let deleted: Vec<MessageId> = deleted.into_iter().map(|(_, id)| *id).collect();
+    retry(|| store.writer.delete(room(1), &deleted)).await;
+    let expected: Vec<MessageId> = left.into_iter().rev().map(|(_, id)| *id).collect();
+    for limit in [1, 2, 3, 1_000] {
+        let request = PageRequest { limit, ..everything(room(1)) };
+        assert_eq!(follow(&store, request).await, expected, "in pages of {limit}");
     }
 }

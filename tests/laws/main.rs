@@ -1,6 +1,7 @@
 //! The laws of each port, run against every adapter.
 //!
-//! A law is a function that takes an adapter; `adapters` lists the adapters.
+//! A law is a function that takes an adapter. The file of a port lists its laws, `adapters` has a table of adapters per port, and
+//! each pair is a test of its own: `queue::sqlite::sent_means_durable`. [`suite`] puts them together.
 
 mod adapters;
 mod directory;
@@ -10,16 +11,4 @@ mod limits;
 mod live_ids;
 mod queue;
 mod random;
-
-/// A test for each law of a port, for one way to make an adapter.
-macro_rules! tests_of {
-    ($port:ident, $make:expr, [$($law:ident),* $(,)?]) => {
-        $(
-            #[tokio::test]
-            async fn $law() {
-                $crate::$port::$law($make).await;
-            }
-        )*
-    };
-}
-pub(crate) use tests_of;
+mod suite;

@@ -8,16 +8,19 @@ use std::time::{Duration, SystemTime};
 use futures::future::{join, join_all};
 use worker::{Delivery, Outgoing, Queue, QueueError, Receipt};
 
-use crate::adapters::{Adapter, cases, laws, seed};
+use crate::random::{case_count, seed};
+use crate::suite::{Adapter, laws};
 
 laws! {
-    QUEUES;
+    queue;
     every:
         sent_means_durable,
         done_does_not_return_and_twice_is_once,
         a_bad_entry_is_refused_and_the_others_are_sent,
         nothing_is_lost_between_several_senders_and_receivers;
     exact:
+        what_is_done_is_gone_for_every_process,
+        answers_for_too_many_messages_are_refused_and_change_nothing,
         received_means_hidden_until_its_time_is_up_then_it_returns_with_a_higher_count,
         a_changed_visibility_holds_from_now,
         a_void_receipt_answers_for_its_entry_alone,
@@ -37,14 +40,7 @@ const LONG: Duration = Duration::from_secs(60);
 /// Calls of one flaky adapter in a row that may fail.
 const TRIES: usize = 1_000;
 
-type Subject = Adapter<dyn Queue>;
-
-/// A new queue in a new data directory.
-async fn new(adapter: &Subject) -> (tempfile::TempDir, Arc<dyn Queue>) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let queue = (adapter.open)(folder.path().to_owned()).await;
-    (folder, queue)
-}
+type Subject = Adapter<Arc<dyn Queue>>;
 
 /// Repeats a call while its failure is temporary.
 async fn sure<T>(call: impl AsyncFn() -> Result<T, QueueError>) -> T {
@@ -112,11 +108,11 @@ fn text(delivery: &Delivery) -> String {
 }
 
 async fn sent_means_durable(adapter: &Subject) {
-    let (folder, queue) = new(adapter).await;
+    let (folder, queue) = adapter.fresh().await;
     let sent = texts(40);
     send(&*queue, &sent).await;
     drop(queue);
-    let again = (adapter.open)(folder.path().to_owned()).await;
+    let again = adapter.open(&folder).await;
     let mut seen = BTreeSet::new();
     // What a lost answer has hidden comes back after a while.
     while seen.len() < sent.len() {
@@ -126,7 +122,7 @@ async fn sent_means_durable(adapter: &Subject) {
 }
 
 async fn received_means_hidden_until_its_time_is_up_then_it_returns_with_a_higher_count(adapter: &Subject) {
-    let (_folder, queue) = new(adapter).await;
+    let (_folder, queue) = adapter.fresh().await;
     send(&*queue, &texts(1)).await;
     let mut hidden_at: Option<SystemTime> = None;
     for count in 1..=3 {
@@ -141,7 +137,7 @@ async fn received_means_hidden_until_its_time_is_up_then_it_returns_with_a_highe
 }
 
 async fn done_does_not_return_and_twice_is_once(adapter: &Subject) {
-    let (_folder, queue) = new(adapter).await;
+    let (_folder, queue) = adapter.fresh().await;
     send(&*queue, &texts(3)).await;
     let mut receipts = Vec::new();
     let mut seen = BTreeSet::new();
@@ -159,14 +155,13 @@ async fn done_does_not_return_and_twice_is_once(adapter: &Subject) {
         if depth.visible + depth.hidden == 0 {
             break;
         }
-        assert!(adapter.flaky, "something is left: {depth:?}");
         receipts.extend(receive(&*queue, SHORT).await.into_iter().map(|delivery| delivery.receipt));
     }
     assert_empty(&*queue).await;
 }
 
 async fn a_changed_visibility_holds_from_now(adapter: &Subject) {
-    let (_folder, queue) = new(adapter).await;
+    let (_folder, queue) = adapter.fresh().await;
     send(&*queue, &texts(1)).await;
     let first = receive_one(&*queue, LONG).await;
     let change = |receipt: &Receipt, to: Duration| [(receipt.clone(), to)];
@@ -190,7 +185,7 @@ async fn a_changed_visibility_holds_from_now(adapter: &Subject) {
 }
 
 async fn a_void_receipt_answers_for_its_entry_alone(adapter: &Subject) {
-    let (_folder, queue) = new(adapter).await;
+    let (_folder, queue) = adapter.fresh().await;
     send(&*queue, &texts(3)).await;
     let received = queue.receive(10, LONG, Duration::ZERO).await.expect("received");
     let [a, b, c] = &received[..] else { panic!("{received:?}") };
@@ -225,7 +220,7 @@ async fn a_void_receipt_answers_for_its_entry_alone(adapter: &Subject) {
 }
 
 async fn a_delayed_message_is_not_received_before_its_time(adapter: &Subject) {
-    let (_folder, queue) = new(adapter).await;
+    let (_folder, queue) = adapter.fresh().await;
     let before = SystemTime::now();
     let delayed = Outgoing { body: b"later".to_vec(), delay: SHORT };
     let answers = queue.send(&[delayed, Outgoing::now("now")]).await.expect("sent");
@@ -236,13 +231,13 @@ async fn a_delayed_message_is_not_received_before_its_time(adapter: &Subject) {
 }
 
 async fn a_waiting_receiver_notices_a_message_of_another_process(adapter: &Subject) {
-    let (folder, receiver) = new(adapter).await;
-    let sender = (adapter.open)(folder.path().to_owned()).await;
+    let (folder, receiver) = adapter.fresh().await;
+    let sender = adapter.open(&folder).await;
     noticed(receiver, sender).await;
 }
 
 async fn a_waiting_receiver_notices_a_message_of_its_own_process(adapter: &Subject) {
-    let (_folder, queue) = new(adapter).await;
+    let (_folder, queue) = adapter.fresh().await;
     noticed(queue.clone(), queue).await;
 }
 
@@ -257,7 +252,7 @@ async fn noticed(receiver: Arc<dyn Queue>, sender: Arc<dyn Queue>) {
 }
 
 async fn a_dropped_receive_loses_nothing(adapter: &Subject) {
-    let (_folder, queue) = new(adapter).await;
+    let (_folder, queue) = adapter.fresh().await;
     let sent = texts(50);
     send(&*queue, &sent).await;
     for micros in (0..2_000).step_by(100) {
@@ -273,7 +268,7 @@ async fn a_dropped_receive_loses_nothing(adapter: &Subject) {
 }
 
 async fn a_bad_entry_is_refused_and_the_others_are_sent(adapter: &Subject) {
-    let (_folder, queue) = new(adapter).await;
+    let (_folder, queue) = adapter.fresh().await;
     let max = queue.limits().body_bytes_max;
     let large = Outgoing::now(vec![b'x'; max + 1]);
     let binary = Outgoing::now(vec![0xff, 0xfe]);
@@ -298,7 +293,7 @@ async fn a_bad_entry_is_refused_and_the_others_are_sent(adapter: &Subject) {
 }
 
 async fn bodies_read_back_as_they_were_sent(adapter: &Subject) {
-    let (_folder, queue) = new(adapter).await;
+    let (_folder, queue) = adapter.fresh().await;
     let max = queue.limits().body_bytes_max;
     let bodies = [String::new(), "a\0b".to_owned(), "日本語 \"quoted\" \\".to_owned(), "x".repeat(max), String::new()];
     send(&*queue, &bodies).await;
@@ -310,7 +305,7 @@ async fn bodies_read_back_as_they_were_sent(adapter: &Subject) {
 }
 
 async fn batches_have_a_bound(adapter: &Subject) {
-    let (_folder, queue) = new(adapter).await;
+    let (_folder, queue) = adapter.fresh().await;
     let max = queue.limits().batch_max;
     let full: Vec<Outgoing> = (0..=max).map(|i| Outgoing::now(i.to_string())).collect();
     assert!(matches!(queue.send(&full).await, Err(QueueError::Refused { .. })));
@@ -326,7 +321,7 @@ async fn batches_have_a_bound(adapter: &Subject) {
 }
 
 async fn depth_counts_what_is_visible_and_what_is_hidden(adapter: &Subject) {
-    let (_folder, queue) = new(adapter).await;
+    let (_folder, queue) = adapter.fresh().await;
     let depth = queue.depth().await.expect("depth");
     assert_eq!((depth.visible, depth.hidden, depth.oldest_age), (0, 0, None));
     send(&*queue, &texts(5)).await;
@@ -340,9 +335,9 @@ async fn depth_counts_what_is_visible_and_what_is_hidden(adapter: &Subject) {
 }
 
 async fn nothing_is_lost_between_several_senders_and_receivers(adapter: &Subject) {
-    let (folder, first) = new(adapter).await;
-    let second = (adapter.open)(folder.path().to_owned()).await;
-    let count = 20 * usize::try_from(cases()).expect("a count");
+    let (folder, first) = adapter.fresh().await;
+    let second = adapter.open(&folder).await;
+    let count = 20 * usize::try_from(case_count(5)).expect("a count");
     let groups: Vec<Vec<String>> = (0..4).map(|g| (0..count).map(|i| format!("{g} {i}")).collect()).collect();
     let expected: BTreeSet<String> = groups.iter().flatten().cloned().collect();
 
@@ -384,4 +379,37 @@ async fn consume(queue: &dyn Queue, random: &mut fastrand::Rng, sent: &AtomicBoo
         done(queue, taken.into_iter().map(|delivery| delivery.receipt).collect()).await;
         drop(dropped);
     }
+}
+
+async fn what_is_done_is_gone_for_every_process(adapter: &Subject) {
+    let (folder, first) = adapter.fresh().await;
+    let second = adapter.open(&folder).await;
+    send(&*first, &texts(3)).await;
+    let received = first.receive(10, LONG, Duration::ZERO).await.expect("received");
+    assert_eq!(received.len(), 3);
+    assert_empty(&*second).await;
+    let receipts: Vec<Receipt> = received.into_iter().map(|delivery| delivery.receipt).collect();
+    // A receipt answers in any process, and given back is given back to all.
+    let answers = second.done(&receipts[..2]).await.expect("answered");
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    first.change_visibility(&[(receipts[2].clone(), Duration::ZERO)]).await.expect("given back");
+    let last = receive_one(&*second, LONG).await;
+    assert_eq!(last.receive_count, 2);
+    second.done(&[last.receipt]).await.expect("answered");
+    drop((first, second));
+    let again = adapter.open(&folder).await;
+    let depth = again.depth().await.expect("depth");
+    assert_eq!((depth.visible, depth.hidden), (0, 0));
+}
+
+async fn answers_for_too_many_messages_are_refused_and_change_nothing(adapter: &Subject) {
+    let (_folder, queue) = adapter.fresh().await;
+    send(&*queue, &texts(1)).await;
+    let held = receive_one(&*queue, LONG).await.receipt;
+    let receipts = vec![held; queue.limits().batch_max + 1];
+    assert!(matches!(queue.done(&receipts).await, Err(QueueError::Refused { .. })));
+    let changes: Vec<_> = receipts.into_iter().map(|receipt| (receipt, Duration::ZERO)).collect();
+    assert!(matches!(queue.change_visibility(&changes).await, Err(QueueError::Refused { .. })));
+    let depth = queue.depth().await.expect("depth");
+    assert_eq!((depth.visible, depth.hidden), (0, 1));
 }

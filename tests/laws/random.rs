@@ -1,10 +1,22 @@
 //! Seeded cases: `LANNER_LAW_CASES` of them (else as many as the law says), the first with `LANNER_SEED`.
 
+/// The seed of everything random.
+pub(crate) fn seed() -> u64 {
+    setting("LANNER_SEED").unwrap_or(1)
+}
+
+/// How many random cases to try where a law says `count`.
+pub(crate) fn case_count(count: u64) -> u64 {
+    setting("LANNER_LAW_CASES").unwrap_or(count)
+}
+
 /// The sources of randomness of a law's cases. The seed of a case that panics is printed.
 pub(crate) fn cases(count: u64) -> Cases {
-    let setting = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
-    let next: u64 = setting("LANNER_SEED").unwrap_or(1);
-    Cases { next, end: next + setting("LANNER_LAW_CASES").unwrap_or(count) }
+    Cases { next: seed(), end: seed() + case_count(count) }
+}
+
+fn setting(name: &str) -> Option<u64> {
+    std::env::var(name).ok().and_then(|text| text.parse().ok())
 }
 
 /// The cases of one law.

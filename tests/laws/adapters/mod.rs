@@ -1,6 +1,89 @@
-//! All adapters that stand under the laws.
+//! All adapters that stand under the laws: a table per port, a row per adapter.
+//!
+//! A row says how to open the adapter over a folder, with `Err(why)` where that is not possible here, and which laws it is
+//! excepted from. The `flaky_` ones fail on demand.
 
-mod lmdb;
-mod sqlite;
+mod embedded;
 
-pub(crate) use sqlite::*;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ::embedded::{LmdbHeads, LmdbLiveIds};
+use chat::{Directory, Heads, Ledger, Limits, LiveIds};
+use support::{Faults, Flaky};
+use worker::Queue;
+
+use self::embedded::{directory, index, ledger, limits, queue};
+use crate::directory::DirectoryWriter;
+use crate::live_ids::MessageWriter;
+use crate::random;
+use crate::suite::{Adapter, Law, Prepared, adapters};
+
+adapters! {
+    directory: Prepared<dyn Directory, dyn DirectoryWriter>;
+    sqlite(folder) => {
+        let directory = directory(folder).await;
+        Ok(Prepared { port: Arc::new(directory.clone()), writer: Arc::new(directory) })
+    }, excepts no_law;
+    flaky_sqlite(folder) => {
+        let directory = directory(folder).await;
+        Ok(Prepared { port: Arc::new(flaky(directory.clone())), writer: Arc::new(directory) })
+    }, excepts exact_laws;
+}
+
+adapters! {
+    live_ids: Prepared<dyn LiveIds, dyn MessageWriter>;
+    lmdb(folder) => {
+        let index = index(folder);
+        Ok(Prepared { port: Arc::new(LmdbLiveIds::new(index.clone())), writer: Arc::new(index) })
+    }, excepts no_law;
+    flaky_lmdb(folder) => {
+        let index = index(folder);
+        Ok(Prepared { port: Arc::new(flaky(LmdbLiveIds::new(index.clone()))), writer: Arc::new(index) })
+    }, excepts exact_laws;
+}
+
+adapters! {
+    heads: Prepared<dyn Heads, dyn MessageWriter>;
+    lmdb(folder) => {
+        let index = index(folder);
+        Ok(Prepared { port: Arc::new(LmdbHeads::new(index.clone())), writer: Arc::new(index) })
+    }, excepts no_law;
+    flaky_lmdb(folder) => {
+        let index = index(folder);
+        Ok(Prepared { port: Arc::new(flaky(LmdbHeads::new(index.clone()))), writer: Arc::new(index) })
+    }, excepts exact_laws;
+}
+
+adapters! {
+    limits: Arc<dyn Limits>;
+    lmdb(folder) => Ok(Arc::new(limits(folder))), excepts no_law;
+    flaky_lmdb(folder) => Ok(Arc::new(flaky(limits(folder)))), excepts exact_laws;
+}
+
+adapters! {
+    ledger: Arc<dyn Ledger>;
+    sqlite(folder) => Ok(Arc::new(ledger(folder).await)), excepts no_law;
+    flaky_sqlite(folder) => Ok(Arc::new(flaky(ledger(folder).await))), excepts exact_laws;
+}
+
+adapters! {
+    queue: Arc<dyn Queue>;
+    sqlite(folder) => Ok(Arc::new(queue(folder).await)), excepts no_law;
+    flaky_sqlite(folder) => Ok(Arc::new(flaky(queue(folder).await))), excepts exact_laws;
+}
+
+/// Fails in every third call.
+fn flaky<T>(adapter: T) -> Flaky<T> {
+    Flaky::new(adapter, Faults::new(random::seed(), 33))
+}
+
+/// Keeps every law.
+fn no_law(_: Law) -> Option<&'static str> {
+    None
+}
+
+/// Fails on demand.
+fn exact_laws(law: Law) -> Option<&'static str> {
+    law.exact.then_some("a call whose answer was lost is repeated and finds its own effect")
+}

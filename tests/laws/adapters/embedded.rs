@@ -1,0 +1,81 @@
+//! Embedded adapters: how they are opened, and how what they answer is prepared.
+
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use chat::{AccountId, Epoch, MessageId, Organization, OrganizationId, Plan, PortResult, RoomId};
+use embedded::{Access, DataDir, LmdbLimits, MapSize, PackedIndex, SqliteDirectory, SqliteLedger, SqliteQueue};
+use import::{Account, Membership};
+
+use crate::directory::DirectoryWriter;
+use crate::live_ids::MessageWriter;
+
+async fn data_dir(folder: PathBuf) -> DataDir {
+    DataDir::open(folder, Access::Write, "laws").await.expect("a data directory")
+}
+
+pub(super) async fn directory(folder: PathBuf) -> SqliteDirectory {
+    SqliteDirectory::open(&data_dir(folder).await).await.expect("a directory")
+}
+
+pub(super) async fn ledger(folder: PathBuf) -> SqliteLedger {
+    SqliteLedger::open(&data_dir(folder).await).await.expect("a ledger")
+}
+
+pub(super) async fn queue(folder: PathBuf) -> SqliteQueue {
+    SqliteQueue::open(&data_dir(folder).await, "laws").await.expect("a queue")
+}
+
+pub(super) fn index(folder: PathBuf) -> PackedIndex {
+    PackedIndex::open(&folder, MapSize::default(), Epoch::default()).expect("an index")
+}
+
+pub(super) fn limits(folder: PathBuf) -> LmdbLimits {
+    LmdbLimits::open(&folder, MapSize::default()).expect("limits")
+}
+
+#[async_trait]
+impl MessageWriter for PackedIndex {
+    async fn insert(&self, room: RoomId, ids: &[MessageId]) -> PortResult<()> {
+        self.insert(room, ids)
+    }
+
+    async fn delete(&self, room: RoomId, ids: &[MessageId]) -> PortResult<()> {
+        self.delete(room, ids)
+    }
+}
+
+#[async_trait]
+impl DirectoryWriter for SqliteDirectory {
+    async fn put_organizations(&self, organizations: &[Organization]) -> PortResult<()> {
+        self.put_organizations(organizations).await
+    }
+
+    async fn put_accounts(&self, accounts: &[Account]) -> PortResult<()> {
+        self.put_accounts(accounts).await
+    }
+
+    async fn put_rooms(&self, rooms: &[RoomId]) -> PortResult<()> {
+        self.put_rooms(rooms).await
+    }
+
+    async fn set_plan(&self, organization: OrganizationId, plan: Plan) -> PortResult<()> {
+        self.set_plan(organization, plan).await
+    }
+
+    async fn join(&self, memberships: &[Membership]) -> PortResult<()> {
+        self.join(memberships).await
+    }
+
+    async fn leave(&self, memberships: &[Membership]) -> PortResult<()> {
+        self.leave(memberships).await
+    }
+
+    async fn transfer(&self, account: AccountId, organization: OrganizationId) -> PortResult<()> {
+        self.transfer(account, organization).await
+    }
+
+    async fn set_active(&self, account: AccountId, active: bool) -> PortResult<()> {
+        self.set_active(account, active).await
+    }
+}
