@@ -26,13 +26,13 @@ use tokio_util::sync::CancellationToken;
 #[command(name = "lanner", version, max_term_width = 80, after_help = exit::HELP)]
 struct Cli {
     /// Folder of the embedded adapters [default: the setting data.dir, lanner-data]
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Options of every command")]
     data_dir: Option<PathBuf>,
     /// Settings file
-    #[arg(long, global = true, value_name = "FILE", env = "LANNER_CONFIG")]
+    #[arg(long, global = true, value_name = "FILE", env = "LANNER_CONFIG", help_heading = "Options of every command")]
     config: Option<PathBuf>,
     /// Print JSON instead of tables, and no progress
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Options of every command")]
     json: bool,
     #[command(subcommand)]
     command: Command,

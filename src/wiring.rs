@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use chat::Epoch;
 use embedded::{
-    DataDir, EmbeddedLoad, LmdbHeads, LmdbLimits, LmdbLiveIds, MapSize, OpenError, PackedIndex, SqliteDirectory,
-    SqliteLedger, SqliteQueue,
+    EmbeddedLoad, LmdbHeads, LmdbLimits, LmdbLiveIds, MapSize, OpenError, PackedIndex, SqliteDirectory, SqliteLedger,
+    SqliteQueue,
 };
 use jobs::{ORGANIZATION_QUEUE, Ports, ROOM_QUEUE};
 
 use crate::exit::{self, Failure};
 use crate::settings::{Adapter, Settings};
 
-pub(crate) use embedded::Access;
+pub(crate) use embedded::{Access, DataDir};
 
 /// Ports, and what keeps them open.
 pub(crate) struct Opened {
@@ -37,24 +37,15 @@ pub(crate) async fn open(settings: &Settings, access: Access, command: &str) -> 
             (Arc::new(LmdbLiveIds::new(index.clone())), Arc::new(LmdbHeads::new(index)))
         }
     };
-    let limits = match &settings.limits {
-        Adapter::Embedded {} => Arc::new(LmdbLimits::open(&data_dir.limits(), MapSize::default())?),
-    };
-    let ledger = match &settings.ledger {
-        Adapter::Embedded {} => Arc::new(SqliteLedger::open(&data_dir).await?),
-    };
-    let organization_queue = match &settings.queue {
-        Adapter::Embedded {} => SqliteQueue::open(&data_dir, ORGANIZATION_QUEUE).await?,
-    };
-    let room_queue = organization_queue.beside(ROOM_QUEUE).await?;
+    let Run { ledger, limits, organization_queue, room_queue } = run_stores(settings, &data_dir).await?;
     let ports = Ports {
         directory: Arc::new(directory),
         heads,
         live_ids,
         limits,
         ledger,
-        organization_queue: Arc::new(organization_queue),
-        room_queue: Arc::new(room_queue),
+        organization_queue,
+        room_queue,
         epoch,
     };
     Ok(Opened { ports, _data_dir: data_dir })
@@ -77,20 +68,49 @@ pub(crate) async fn load(data_dir: &DataDir) -> Result<EmbeddedLoad, Failure> {
     Ok(EmbeddedLoad::open(data_dir, MapSize::default()).await?)
 }
 
+/// What a run writes to.
+pub(crate) struct Run {
+    pub(crate) ledger: Arc<dyn chat::Ledger>,
+    pub(crate) limits: Arc<dyn chat::Limits>,
+    pub(crate) organization_queue: Arc<dyn worker::Queue>,
+    pub(crate) room_queue: Arc<dyn worker::Queue>,
+}
+
+/// Opens what a run writes to; made where it is missing, so that readers find it.
+pub(crate) async fn run_stores(settings: &Settings, data_dir: &DataDir) -> Result<Run, Failure> {
+    let ledger = match &settings.ledger {
+        Adapter::Embedded {} => Arc::new(SqliteLedger::open(data_dir).await?),
+    };
+    let limits = match &settings.limits {
+        Adapter::Embedded {} => Arc::new(LmdbLimits::open(&data_dir.limits(), MapSize::default())?),
+    };
+    let organization_queue = match &settings.queue {
+        Adapter::Embedded {} => SqliteQueue::open(data_dir, ORGANIZATION_QUEUE).await?,
+    };
+    let room_queue = Arc::new(organization_queue.beside(ROOM_QUEUE).await?);
+    Ok(Run { ledger, limits, organization_queue: Arc::new(organization_queue), room_queue })
+}
+
 /// Opens the index of message ids alone.
 pub(crate) fn index(data_dir: &DataDir, epoch: Epoch) -> Result<PackedIndex, Failure> {
     Ok(PackedIndex::open(&data_dir.live_ids(), MapSize::default(), epoch)?)
 }
 
-/// The store's epoch; a setting that disagrees with it is an error.
+/// The epoch that the data directory or the settings have fixed; an error when they disagree.
+pub(crate) fn fixed_epoch(settings: &Settings, data_dir: &DataDir) -> Result<Option<Epoch>, Failure> {
+    match (settings.epoch()?, data_dir.epoch()?) {
+        (Some(asked), Some(fixed)) if asked != fixed => {
+            Err(OpenError::EpochDisagrees { path: data_dir.path().to_owned(), fixed: fixed.0, asked: asked.0 }.into())
+        }
+        (asked, fixed) => Ok(fixed.or(asked)),
+    }
+}
+
+/// The store's epoch, which a writer fixes at first use.
 async fn epoch(settings: &Settings, data_dir: &DataDir, access: Access) -> Result<Epoch, Failure> {
-    let set = settings.epoch()?;
-    let stored = data_dir.epoch()?;
-    let epoch = set.or(stored).unwrap_or_default();
-    match stored {
-        Some(stored) if stored == epoch => {}
-        None if access == Access::Read => {}
-        _ => data_dir.fix_epoch(epoch).await?,
+    let epoch = fixed_epoch(settings, data_dir)?.unwrap_or_default();
+    if access != Access::Read {
+        data_dir.fix_epoch(epoch).await?;
     }
     Ok(epoch)
 }

@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::wiring::DataDir;
 use clap::Args;
-use import::{ImportError, ImportOptions, ImportReport, Progress as ImportProgress, Stage};
+use import::{Discard, ImportError, ImportOptions, ImportReport, Load, Progress as ImportProgress, Stage};
 
-use super::App;
+use super::{Action, App};
 use crate::exit::{self, Failure, Outcome};
 use crate::output::{self, Column, table, thousands};
 use crate::progress::Progress;
@@ -27,30 +28,89 @@ pub(crate) struct ImportArgs {
     /// Leave out bad rows and count them, instead of stopping at the first
     #[arg(long)]
     skip_bad: bool,
+    /// Read and check everything, change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Why: it is kept in the audit
+    #[arg(long, value_name = "WORDS", default_value = "", hide_default_value = true)]
+    reason: String,
 }
 
 pub(crate) async fn run(app: &App, args: &ImportArgs) -> Outcome {
-    let report = import_folder(app, &args.path, args.skip_bad).await?;
+    let report = if args.dry_run {
+        check_folder(app, &args.path, args.skip_bad).await?
+    } else {
+        import_folder(app, &args.path, args.skip_bad, &args.reason).await?
+    };
     if app.json {
         output::json(&report)?;
     } else {
         print(&report);
+    }
+    if args.dry_run && !app.json {
+        println!("dry run: nothing was changed");
     }
     let left_out: u64 = report.tables.values().map(|table| table.left_out.count()).sum();
     Ok(if left_out > 0 { exit::PARTIAL } else { exit::DONE })
 }
 
 /// Imports the folder, with progress.
-pub(crate) async fn import_folder(app: &App, path: &Path, skip_bad: bool) -> Result<ImportReport, Failure> {
-    if !path.is_dir() {
-        return Err(Failure::usage(format!(
-            "{} is not a folder: give the folder that holds the tables",
-            path.display()
-        )));
-    }
+pub(crate) async fn import_folder(
+    app: &App,
+    path: &Path,
+    skip_bad: bool,
+    reason: &str,
+) -> Result<ImportReport, Failure> {
+    check_is_folder(path)?;
     let data_dir = wiring::data_dir(&app.settings, wiring::Access::Exclusive, "import").await?;
-    let mut load = wiring::load(&data_dir).await?;
-    let options = ImportOptions { skip_bad, ..ImportOptions::new(data_dir.path()) };
+    let ledger = wiring::run_stores(&app.settings, &data_dir).await?.ledger;
+    let target = std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string();
+    let action = Action { name: "import", target, reason: reason.to_owned() };
+    action.record(&*ledger, "started").await?;
+    let imported = import_into(app, path, skip_bad, &data_dir).await;
+    let outcome = match &imported {
+        Ok(report) => format!("{} live messages", report.live_messages),
+        Err(failure) => format!("failed: {:#}", failure.error),
+    };
+    // On a full disk the audit has no room either; what the import says matters more.
+    let recorded = action.record(&*ledger, outcome).await;
+    let report = imported?;
+    recorded.map(|()| report)
+}
+
+async fn import_into(app: &App, path: &Path, skip_bad: bool, data_dir: &DataDir) -> Result<ImportReport, Failure> {
+    let load = wiring::load(data_dir).await?;
+    let epoch = wiring::fixed_epoch(&app.settings, data_dir)?;
+    read_folder(app, path, ImportOptions { skip_bad, epoch, ..ImportOptions::new(data_dir.path()) }, load).await
+}
+
+/// Reads and checks the folder as an import would, and changes nothing.
+async fn check_folder(app: &App, path: &Path, skip_bad: bool) -> Result<ImportReport, Failure> {
+    check_is_folder(path)?;
+    // A data directory that is there has the room for temporary files that the import will need.
+    let there = app.settings.data.dir.join("store.json").is_file();
+    let (scratch, epoch) = if there {
+        let data_dir = wiring::data_dir(&app.settings, wiring::Access::Read, "import").await?;
+        (data_dir.path().to_owned(), wiring::fixed_epoch(&app.settings, &data_dir)?)
+    } else {
+        (std::env::temp_dir(), app.settings.epoch()?)
+    };
+    read_folder(app, path, ImportOptions { skip_bad, epoch, ..ImportOptions::new(scratch) }, Discard).await
+}
+
+fn check_is_folder(path: &Path) -> Result<(), Failure> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    Err(Failure::usage(format!("{} is not a folder: give the folder that holds the tables", path.display())))
+}
+
+async fn read_folder(
+    app: &App,
+    path: &Path,
+    options: ImportOptions,
+    mut load: impl Load + 'static,
+) -> Result<ImportReport, Failure> {
     let mut shown: Option<(Stage, Progress)> = None;
     let quiet = app.json;
     let mut show = move |progress: ImportProgress| {
@@ -65,13 +125,16 @@ pub(crate) async fn import_folder(app: &App, path: &Path, skip_bad: bool) -> Res
             bar.at(progress.done, progress.total.unwrap_or(0));
         }
     };
-    let imported = tokio::select! {
-        imported = import::import(path, &options, &mut load, &mut show) => imported,
+    // On a task of its own, because it decodes and sorts for seconds without a pause: a stop does not wait for it. Ending the
+    // process in the middle is safe.
+    let folder = path.to_owned();
+    let importing = tokio::spawn(async move { import::import(&folder, &options, &mut load, &mut show).await });
+    tokio::select! {
+        imported = importing => Ok(imported.map_err(anyhow::Error::from)??),
         () = app.stop.cancelled() => {
-            return Err(Failure::new(exit::TEMPORARY, anyhow::anyhow!("interrupted: run the same import again to finish it")));
+            Err(Failure::new(exit::TEMPORARY, anyhow::anyhow!("interrupted: run the same import again to finish it")))
         }
-    };
-    imported.map_err(Failure::from)
+    }
 }
 
 fn words(stage: Stage) -> &'static str {
@@ -124,6 +187,7 @@ impl From<ImportError> for Failure {
         let code = match &error {
             ImportError::Scratch { .. } | ImportError::Changed { .. } => exit::TEMPORARY,
             ImportError::Load { source, .. } if source.is_temporary() => exit::TEMPORARY,
+            ImportError::EpochDisagrees { .. } => exit::CONFIGURATION,
             ImportError::Load { .. } => exit::FAILED,
             _ => exit::INPUT,
         };

@@ -6,7 +6,7 @@ use jobs::limits::{Until, collect_rooms, extract_organizations, merge_newest, wa
 use worker::ConsumerReport;
 
 use super::run::exit_code;
-use super::{App, Question, manual_run_id};
+use super::{Action, App, Question, manual_run_id};
 use crate::exit::{Failure, Outcome};
 use crate::output::{facts, json, thousands};
 use crate::progress::Progress;
@@ -20,7 +20,7 @@ use crate::wiring;
 pub(crate) struct ExtractArgs {
     #[command(flatten)]
     question: Question,
-    /// Name of the run [default: from --job-name, else manual-<now>]
+    /// Name of the run [default: from --job-name, else manual-NOW]
     #[arg(long, value_name = "RUN", conflicts_with = "job_name")]
     run: Option<RunId>,
     /// Name of the Kubernetes Job, whose suffix is the slot in minutes since 1970; --as-of defaults to the slot
@@ -29,6 +29,9 @@ pub(crate) struct ExtractArgs {
     /// Wait until the workers have settled every organization
     #[arg(long)]
     wait: bool,
+    /// Why: it is kept in the audit
+    #[arg(long, value_name = "WORDS", default_value = "", hide_default_value = true)]
+    reason: String,
 }
 
 pub(crate) async fn extract(app: &App, args: &ExtractArgs) -> Outcome {
@@ -46,7 +49,16 @@ pub(crate) async fn extract(app: &App, args: &ExtractArgs) -> Outcome {
     let ports = &opened.ports;
     let mut bar = Progress::new("organizations sent", app.json);
     let new = extract_organizations::all_free(id, as_of, policy);
-    let extracted = extract_organizations::extract(ports, &new, |sent| bar.at(sent, 0)).await?;
+    let action =
+        Action { name: "extract-organizations", target: format!("run {}", new.id), reason: args.reason.clone() };
+    action.record(&*ports.ledger, "started").await?;
+    let extracted = extract_organizations::extract(ports, &new, |sent| bar.at(sent, 0)).await;
+    let outcome = match &extracted {
+        Ok(extracted) => format!("{} organizations sent", extracted.sent),
+        Err(error) => format!("failed: {error}"),
+    };
+    action.record(&*ports.ledger, outcome).await?;
+    let extracted = extracted?;
     bar.finish();
     if !args.wait {
         if app.json {
@@ -83,7 +95,7 @@ fn slot_of(job_name: &str) -> Result<Timestamp, Failure> {
     let minutes = job_name.rsplit('-').next().and_then(|suffix| suffix.parse::<u64>().ok());
     let slot = minutes.map(|minutes| minutes.saturating_mul(60_000));
     slot.filter(|ms| *ms <= Timestamp::MAX.as_millis()).map(Timestamp::from_millis).ok_or_else(|| {
-        Failure::usage(format!("'{job_name}' is not the name of a CronJob's job: it must end in -<minutes since 1970>"))
+        Failure::usage(format!("'{job_name}' is not the name of a CronJob's job: it must end in -MINUTES (since 1970)"))
     })
 }
 
@@ -142,7 +154,7 @@ mod tests {
 
     #[test]
     fn the_slot_is_the_suffix_of_the_job_name() {
-        assert_eq!(slot_of("lanner-extract-29912400").expect("a slot").to_string(), "2026-11-15T20:00:00Z");
+        assert_eq!(slot_of("lanner-extract-29912400").expect("a slot").to_string(), "2026-11-15T12:00:00Z");
         for name in ["", "lanner", "lanner-", "lanner-x1", "lanner-99999999999999999999"] {
             assert!(slot_of(name).is_err(), "{name:?} was taken");
         }

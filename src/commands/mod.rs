@@ -10,7 +10,8 @@ pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod tables;
 
-use chat::{Policy, RunId, Timestamp};
+use chat::ledger::AuditEntry;
+use chat::{Ledger, Policy, RunId, Timestamp};
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
@@ -70,8 +71,34 @@ pub(crate) fn manual_run_id(prefix: &str) -> Result<RunId, Failure> {
     RunId::new(format!("{prefix}-{now}Z-{:04x}", fastrand::u16(..))).map_err(Failure::usage)
 }
 
-/// Who runs this command, for the audit.
-pub(crate) fn actor() -> String {
+/// Who did what to what and why, for the audit. A command that changes something writes one row before and one after.
+#[derive(Clone, Debug)]
+pub(crate) struct Action {
+    /// The command.
+    pub(crate) name: &'static str,
+    /// What it changes.
+    pub(crate) target: String,
+    /// Why, in the actor's words; empty when nobody was asked.
+    pub(crate) reason: String,
+}
+
+impl Action {
+    /// Writes the action with what came of it.
+    pub(crate) async fn record(&self, ledger: &dyn Ledger, outcome: impl Into<String>) -> Result<(), Failure> {
+        let entry = AuditEntry {
+            at: Timestamp::now(),
+            actor: actor(),
+            action: self.name.to_owned(),
+            target: self.target.clone(),
+            reason: self.reason.clone(),
+            outcome: outcome.into(),
+        };
+        Ok(ledger.record(&entry).await?)
+    }
+}
+
+/// Who runs this command.
+fn actor() -> String {
     ["LANNER_ACTOR", "SUDO_USER", "USER", "LOGNAME"]
         .into_iter()
         .filter_map(|name| std::env::var(name).ok())

@@ -1,14 +1,13 @@
 //! `lanner rerun`: one organization again, by hand.
 
-use chat::ledger::AuditEntry;
 use chat::{LimitRow, OrganizationId, Standing, Timestamp};
 use clap::Args;
 use jobs::limits::Until;
 use jobs::operate::rerun::{Difference, difference, named};
 use serde_json::json;
 
-use super::run::{Start, drive, exit_code};
-use super::{App, Question, actor, manual_run_id};
+use super::run::{Start, drive, exit_code, outcome_of};
+use super::{Action, App, Question, manual_run_id};
 use crate::exit::{self, Failure, Outcome};
 use crate::output::{self, Column, or_dash, table};
 use crate::wiring;
@@ -47,22 +46,12 @@ pub(crate) async fn rerun(app: &App, args: &RerunArgs) -> Outcome {
         show(app, &before, before.computed.as_ref(), "dry run: nothing was written")?;
         return Ok(exit::DONE);
     };
-    let audit = |outcome: String| AuditEntry {
-        at: Timestamp::now(),
-        actor: actor(),
-        action: "rerun".to_owned(),
-        target: format!("organization {} in run {id}", args.organization),
-        reason: reason.clone(),
-        outcome,
-    };
-    ports.ledger.record(&audit("started".to_owned())).await?;
+    let target = format!("organization {} in run {id}", args.organization);
+    let action = Action { name: "rerun", target, reason: reason.clone() };
+    action.record(&*ports.ledger, "started").await?;
     let new = named(id.clone(), as_of, policy);
     let driven = drive(app, ports, Start::Named(&new, &[args.organization]), Until::Settled).await;
-    let outcome = match &driven {
-        Ok((progress, _)) => progress.phase().to_string(),
-        Err(failure) => format!("failed: {:#}", failure.error),
-    };
-    ports.ledger.record(&audit(outcome)).await?;
+    action.record(&*ports.ledger, outcome_of(&driven)).await?;
     let (progress, _) = driven?;
     let stored = ports.limits.get(&[args.organization]).await?.into_iter().next().flatten();
     let mine = stored.as_ref().is_some_and(|row| row.run == id);

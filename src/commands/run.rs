@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use worker::{ConsumerReport, QueueError};
 
-use super::{App, Question, manual_run_id};
+use super::{Action, App, Question, manual_run_id};
 use crate::exit::{self, Failure, Outcome};
 use crate::output::{facts, json, thousands};
 use crate::progress::Progress;
@@ -23,12 +23,15 @@ use crate::wiring;
 pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) question: Question,
-    /// Name of the run; a name that exists is joined, with its own instant and policy [default: manual-<now>]
+    /// Name of the run; a name that exists is joined, with its own instant and policy [default: manual-NOW]
     #[arg(long, value_name = "RUN")]
     pub(crate) run: Option<chat::RunId>,
     /// Also wait for organizations that failed and wait for another attempt
     #[arg(long)]
     pub(crate) wait: bool,
+    /// Why: it is kept in the audit
+    #[arg(long, value_name = "WORDS", default_value = "", hide_default_value = true)]
+    pub(crate) reason: String,
 }
 
 pub(crate) async fn run(app: &App, args: &RunArgs) -> Outcome {
@@ -40,9 +43,22 @@ pub(crate) async fn run(app: &App, args: &RunArgs) -> Outcome {
     let opened = wiring::open(&app.settings, wiring::Access::Write, "run").await?;
     let new = extract_organizations::all_free(id, as_of, policy);
     let until = if args.wait { Until::Settled } else { Until::Attempted };
-    let (progress, seconds) = drive(app, &opened.ports, Start::AllFree(&new), until).await?;
+    let ledger = &*opened.ports.ledger;
+    let action = Action { name: "run", target: format!("run {}", new.id), reason: args.reason.clone() };
+    action.record(ledger, "started").await?;
+    let driven = drive(app, &opened.ports, Start::AllFree(&new), until).await;
+    action.record(ledger, outcome_of(&driven)).await?;
+    let (progress, seconds) = driven?;
     report(app, &progress, seconds)?;
     Ok(exit_code(app, &progress))
+}
+
+/// What came of a run, for the audit.
+pub(crate) fn outcome_of(driven: &Result<(RunProgress, f64), Failure>) -> String {
+    match driven {
+        Ok((progress, _)) => progress.phase().to_string(),
+        Err(failure) => format!("failed: {:#}", failure.error),
+    }
 }
 
 /// What a run in this process covers.

@@ -5,8 +5,10 @@
 mod adapters;
 mod directory;
 mod heads;
+mod ledger;
 mod limits;
 mod live_ids;
+mod queue;
 mod random;
 
 /// A test for each law of a port, for one way to make an adapter.

@@ -1,10 +1,10 @@
-//! Seeded cases: `LANNER_CASES` of them (else as many as the law says), the first with `LANNER_SEED`.
+//! Seeded cases: `LANNER_LAW_CASES` of them (else as many as the law says), the first with `LANNER_SEED`.
 
 /// The sources of randomness of a law's cases. The seed of a case that panics is printed.
 pub(crate) fn cases(count: u64) -> Cases {
     let setting = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
     let next: u64 = setting("LANNER_SEED").unwrap_or(1);
-    Cases { next, end: next + setting("LANNER_CASES").unwrap_or(count) }
+    Cases { next, end: next + setting("LANNER_LAW_CASES").unwrap_or(count) }
 }
 
 /// The cases of one law.
@@ -28,7 +28,7 @@ impl Iterator for Cases {
 impl Drop for Cases {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("failed with LANNER_CASES=1 LANNER_SEED={}", self.next - 1);
+            eprintln!("failed with LANNER_LAW_CASES=1 LANNER_SEED={}", self.next - 1);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Each path end to end: the consume loop over a real queue, the handlers of the limit path, the binary.
 
 mod cli;
+mod conformance;
 mod consumer;
 mod handlers;

@@ -101,10 +101,12 @@ pub async fn explain(
     };
     let look = |message| Look { message, live: true, member: true, limit: limited.then_some((boundary, policy)) };
     let seen = ports.directory.rooms_of(&[id]).await?.into_iter().next().unwrap_or_default();
+    // What is written after the instant is not there yet.
+    let written_by = ports.epoch.first_id(at.plus_millis(1));
     let mut rooms = Vec::with_capacity(seen.len());
     for room in seen {
         let decide = |message| visibility::decide(look(message), at, ports.epoch);
-        rooms.push((room, share(ports, room, decide).await?));
+        rooms.push((room, share(ports, room, written_by, decide).await?));
     }
     rooms.sort_by_key(|(room, share)| (std::cmp::Reverse((share.visible, share.newest)), *room));
     Ok(Explanation {
@@ -120,9 +122,14 @@ pub async fn explain(
     })
 }
 
-async fn share(ports: &Ports, room: RoomId, decide: impl Fn(MessageId) -> Visibility) -> PortResult<RoomShare> {
+async fn share(
+    ports: &Ports,
+    room: RoomId,
+    below: MessageId,
+    decide: impl Fn(MessageId) -> Visibility,
+) -> PortResult<RoomShare> {
     let mut share = RoomShare::default();
-    let mut next = Some(MessageId::MAX);
+    let mut next = Some(below);
     while let Some(below) = next {
         let request = PageRequest { room, below, at_least: MessageId::from_bits(0), limit: PAGE };
         let pages = ports.live_ids.newest(&[request]).await?;

@@ -7,8 +7,8 @@
 //! | `heads` | room | day of the newest live id or later: an upper bound |
 //! | `meta` | text | format, epoch, how far an unfinished load came |
 //!
-//! Heads stand here and not with the rooms in SQLite: a run asks for some 400,000 of them, and a row of SQLite costs twenty
-//! times what a look into a mapped tree of 11 MB does (`benches/stores`).
+//! Heads stand here and not with the rooms in SQLite: a run asks for some 400,000 of them, and a row of SQLite
+//! through sqlx costs nine times what a look into the mapped tree does (`benches/stores`).
 
 mod block;
 #[cfg(test)]

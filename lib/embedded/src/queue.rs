@@ -163,11 +163,11 @@ impl SqliteQueue {
             .map_err(|e| self.database.error(e))
     }
 
-    /// Which of these numbers are messages still.
-    async fn present(&self, held: &[Held]) -> PortResult<HashSet<i64>> {
+    /// Which of these numbers are messages still, and with which receipt.
+    async fn present(&self, held: &[Held]) -> PortResult<HashSet<Held>> {
         let numbers: Vec<i64> = held.iter().map(|held| held.number).collect();
-        let rows: Vec<i64> = sqlx::query_scalar(
-            "SELECT m.number FROM json_each(?2) AS n CROSS JOIN messages AS m
+        let rows: Vec<(i64, i64)> = sqlx::query_as(
+            "SELECT m.number, m.receive_count FROM json_each(?2) AS n CROSS JOIN messages AS m
              WHERE m.number = n.value AND m.queue = ?1",
         )
         .bind(self.number)
@@ -175,44 +175,44 @@ impl SqliteQueue {
         .fetch_all(self.database.reader())
         .await
         .map_err(|e| self.database.error(e))?;
-        Ok(rows.into_iter().collect())
-    }
-
-    /// Deletes what is held; answers what was.
-    async fn delete(&self, held: &[Held]) -> PortResult<HashSet<Held>> {
-        let rows: Vec<(i64, i64)> = sqlx::query_as(
-            "DELETE FROM messages WHERE number IN (
-                 SELECT m.number FROM json_each(?2) AS r CROSS JOIN messages AS m
-                 WHERE m.number = r.value ->> 0 AND m.receive_count = r.value ->> 1 AND m.queue = ?1
-             )
-             RETURNING number, receive_count",
-        )
-        .bind(self.number)
-        .bind(json(&held.iter().map(|h| (h.number, h.receive_count)).collect::<Vec<_>>())?)
-        .fetch_all(self.database.writer()?)
-        .await
-        .map_err(|e| self.database.error(e))?;
         Ok(rows.into_iter().map(Held::from).collect())
     }
 
-    /// Hides anew what is held; answers what was.
-    async fn hide(&self, changes: &[(Held, Duration)]) -> PortResult<HashSet<Held>> {
+    /// Deletes what is held; answers how many that were.
+    async fn delete(&self, held: &[Held]) -> PortResult<u64> {
+        let rows: Vec<_> = held.iter().map(|held| (held.number, held.receive_count)).collect();
+        let deleted = sqlx::query(
+            "DELETE FROM messages WHERE number IN (
+                 SELECT m.number FROM json_each(?2) AS r CROSS JOIN messages AS m
+                 WHERE m.number = r.value ->> 0 AND m.receive_count = r.value ->> 1 AND m.queue = ?1
+             )",
+        )
+        .bind(self.number)
+        .bind(json(&rows)?)
+        .execute(self.database.writer()?)
+        .await
+        .map_err(|e| self.database.error(e))?;
+        Ok(deleted.rows_affected())
+    }
+
+    /// Hides anew what is held; answers how many that were.
+    async fn hide(&self, changes: &[(Held, Duration)]) -> PortResult<u64> {
         let rows: Vec<_> = changes.iter().map(|(h, d)| (h.number, h.receive_count, delay_ms(*d))).collect();
-        let rows: Vec<(i64, i64)> = sqlx::query_as(
-            "UPDATE messages AS m SET visible_from = ?2 + r.hidden_ms
-             FROM (
+        let hidden = sqlx::query(
+            "WITH r AS MATERIALIZED (
                  SELECT value ->> 0 AS number, value ->> 1 AS receive_count, value ->> 2 AS hidden_ms FROM json_each(?3)
-             ) AS r
-             WHERE m.number = r.number AND m.receive_count = r.receive_count AND +m.queue = ?1
-             RETURNING number, receive_count",
+             )
+             UPDATE messages AS m SET visible_from = ?2 + r.hidden_ms
+             FROM r
+             WHERE m.number = r.number AND m.receive_count = r.receive_count AND +m.queue = ?1",
         )
         .bind(self.number)
         .bind(ms(Timestamp::now()))
         .bind(json(&rows)?)
-        .fetch_all(self.database.writer()?)
+        .execute(self.database.writer()?)
         .await
         .map_err(|e| self.database.error(e))?;
-        Ok(rows.into_iter().map(Held::from).collect())
+        Ok(hidden.rows_affected())
     }
 }
 
@@ -268,16 +268,13 @@ impl Queue for SqliteQueue {
     async fn done(&self, receipts: &[Receipt]) -> Result<PerEntry, QueueError> {
         self.check_batch(receipts.len())?;
         let held: Vec<Held> = receipts.iter().filter_map(Held::of).collect();
-        let deleted = match held.is_empty() {
+        let deleted = if held.is_empty() { 0 } else { self.delete(&held).await.map_err(|e| self.error(e))? };
+        // Nearly always all of them. What is neither deleted now nor there any more was deleted before: done twice is done once.
+        let left = match deleted == held.len() as u64 {
             true => HashSet::new(),
-            false => self.delete(&held).await.map_err(|e| self.error(e))?,
+            false => self.present(&held).await.map_err(|e| self.error(e))?,
         };
-        // What is neither deleted now nor there any more was deleted before: done twice is done once.
-        let missed: Vec<Held> = held.into_iter().filter(|held| !deleted.contains(held)).collect();
-        let taken_by_others = match missed.is_empty() {
-            true => HashSet::new(),
-            false => self.present(&missed).await.map_err(|e| self.error(e))?,
-        };
+        let taken_by_others: HashSet<i64> = left.into_iter().map(|held| held.number).collect();
         let answer = |receipt| match Held::of(receipt) {
             Some(held) if !taken_by_others.contains(&held.number) => Ok(()),
             _ => Err(self.not_held()),
@@ -288,15 +285,17 @@ impl Queue for SqliteQueue {
     async fn change_visibility(&self, changes: &[(Receipt, Duration)]) -> Result<PerEntry, QueueError> {
         self.check_batch(changes.len())?;
         let held: Vec<(Held, Duration)> = changes.iter().filter_map(|(r, d)| Some((Held::of(r)?, *d))).collect();
-        let hidden = match held.is_empty() {
-            true => HashSet::new(),
-            false => self.hide(&held).await.map_err(|e| self.error(e))?,
+        let hidden = if held.is_empty() { 0 } else { self.hide(&held).await.map_err(|e| self.error(e))? };
+        let receipts: Vec<Held> = held.into_iter().map(|(held, _)| held).collect();
+        let still_held = match hidden == receipts.len() as u64 {
+            true => receipts.into_iter().collect(),
+            false => self.present(&receipts).await.map_err(|e| self.error(e))?,
         };
         if changes.iter().any(|(_, hidden_for)| hidden_for.is_zero()) {
             self.arrived.notify_waiters();
         }
         let answer = |(receipt, _): &(Receipt, Duration)| match Held::of(receipt) {
-            Some(held) if hidden.contains(&held) => Ok(()),
+            Some(held) if still_held.contains(&held) => Ok(()),
             _ => Err(self.not_held()),
         };
         Ok(changes.iter().map(answer).collect())
@@ -362,3 +361,6 @@ fn queue_error(queue: &str, e: PortError) -> QueueError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

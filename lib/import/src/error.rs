@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use chat::{BoxError, PortError};
+use chat::{BoxError, Epoch, PortError};
 
 use crate::{BadRow, Table};
 
@@ -78,6 +78,18 @@ pub enum ImportError {
     /// `meta.json` does not say what it should.
     #[error("meta.json: epoch_ms must be a whole number of milliseconds since 1970, at most 253402300799999")]
     Epoch,
+    /// `meta.json` and the store count message ids from different instants.
+    #[error(
+        "meta.json says that message ids count from {}, the data directory or the setting store.epoch says {}: \
+         correct the one that is wrong, or import into another data directory",
+        told.0, fixed.0
+    )]
+    EpochDisagrees {
+        /// What `meta.json` says.
+        told: Epoch,
+        /// What the store says.
+        fixed: Epoch,
+    },
     /// A row is bad and bad rows are not to be left out.
     #[error("{0}")]
     BadRow(Box<BadRow>),

@@ -15,18 +15,21 @@ use crate::{
 /// How to import.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImportOptions {
-    /// Where temporary files go: a folder on a disk with room for 24 bytes per message.
+    /// Where temporary files go: a folder on a disk with room for 24 bytes per message, 48 where the file is not in order of id.
     pub scratch_dir: PathBuf,
     /// Leave bad rows out and count them, instead of stopping at the first.
     pub skip_bad: bool,
     /// Rows sorted in memory at a time; each costs 32 bytes while it is sorted.
     pub sort_rows: usize,
+    /// From when the store's message ids count, where that is fixed already. A `meta.json` that says otherwise is refused;
+    /// without one this is taken, else [`chat::Epoch::default`].
+    pub epoch: Option<chat::Epoch>,
 }
 
 impl ImportOptions {
     /// Stops at bad rows; sorts 4,194,304 rows at a time (128 MiB).
     pub fn new(scratch_dir: impl Into<PathBuf>) -> Self {
-        Self { scratch_dir: scratch_dir.into(), skip_bad: false, sort_rows: 4 << 20 }
+        Self { scratch_dir: scratch_dir.into(), skip_bad: false, sort_rows: 4 << 20, epoch: None }
     }
 }
 
@@ -47,7 +50,7 @@ pub async fn import(
     load: &mut dyn Load,
     progress: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<ImportReport, ImportError> {
-    let folder = Folder::open(folder)?;
+    let folder = Folder::open(folder, options.epoch)?;
     let source = Source { epoch: folder.epoch, fingerprint: folder.fingerprint(options.skip_bad)? };
     let report = ImportReport {
         epoch: folder.epoch,

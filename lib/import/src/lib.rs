@@ -26,7 +26,7 @@ mod tables;
 
 pub use error::ImportError;
 pub use import::{ImportOptions, import};
-pub use load::{Account, Load, Membership, OrganizationRooms, RoomMessages, Source};
+pub use load::{Account, Discard, Load, Membership, OrganizationRooms, RoomMessages, Source};
 pub use problems::{BadRow, LeftOut, Reason};
 pub use report::{ImportReport, Progress, Stage, TableReport};
 pub use tables::Table;

@@ -97,3 +97,46 @@ pub trait Load: Send {
     /// Everything has been given; answers when it is durable and visible.
     async fn finish(&mut self) -> PortResult<()>;
 }
+
+/// A load into nowhere: an import into it reads and checks everything and changes nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Discard;
+
+#[async_trait]
+impl Load for Discard {
+    async fn begin(&mut self, _: &Source) -> PortResult<()> {
+        Ok(())
+    }
+
+    async fn organizations(&mut self, _: &[Organization]) -> PortResult<()> {
+        Ok(())
+    }
+
+    async fn accounts(&mut self, _: &[Account]) -> PortResult<()> {
+        Ok(())
+    }
+
+    async fn rooms(&mut self, _: &[RoomId]) -> PortResult<()> {
+        Ok(())
+    }
+
+    async fn memberships(&mut self, _: &[Membership]) -> PortResult<()> {
+        Ok(())
+    }
+
+    async fn organization_rooms(&mut self, _: &[OrganizationRooms]) -> PortResult<()> {
+        Ok(())
+    }
+
+    async fn publish(&mut self) -> PortResult<Option<RoomId>> {
+        Ok(None)
+    }
+
+    async fn messages(&mut self, _: &[RoomMessages]) -> PortResult<()> {
+        Ok(())
+    }
+
+    async fn finish(&mut self) -> PortResult<()> {
+        Ok(())
+    }
+}

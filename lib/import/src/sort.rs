@@ -42,7 +42,7 @@ impl Sorter {
             self.spill()?;
         }
         if let Some(&last) = self.chunk.last() {
-            self.ascending &= last <= (key, value);
+            self.ascending &= last.0 <= key;
         }
         self.chunk.push((key, value));
         self.rows += 1;
@@ -58,15 +58,10 @@ impl Sorter {
         Ok(Sorted { chunk: self.chunk, runs: self.runs, rows: self.rows })
     }
 
-    /// Sorts by key with a radix sort, then each key's values where the input had not already brought them in order.
+    /// Sorts by key; a key's values are put in order when they are read, which for most inputs they are already.
     fn sort_chunk(&mut self) {
         if !self.ascending {
             radsort::sort_by_key(&mut self.chunk, |row| row.0);
-            for group in self.chunk.chunk_by_mut(|a, b| a.0 == b.0) {
-                if !group.is_sorted() {
-                    group.sort_unstable();
-                }
-            }
         }
         self.ascending = true;
     }

@@ -37,8 +37,8 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    /// Looks which files there are.
-    pub(crate) fn open(path: &Path) -> Result<Self, ImportError> {
+    /// Looks which files there are. `fixed` is the epoch that the store already counts from, if any.
+    pub(crate) fn open(path: &Path, fixed: Option<Epoch>) -> Result<Self, ImportError> {
         let unreadable = |source| ImportError::Read { path: path.to_owned(), source };
         let mut ignored = Vec::new();
         for entry in fs::read_dir(path).map_err(unreadable)? {
@@ -60,9 +60,14 @@ impl Folder {
             };
             tables.push(TableFile { table, path: path.join(&name), name, format });
         }
-        let epoch = match take("meta.json".to_owned()) {
+        let told = match take("meta.json".to_owned()) {
             Some(name) => read_epoch(&path.join(name))?,
-            None => Epoch::default(),
+            None => None,
+        };
+        let epoch = match (told, fixed) {
+            (Some(told), Some(fixed)) if told != fixed => return Err(ImportError::EpochDisagrees { told, fixed }),
+            (Some(epoch), _) | (None, Some(epoch)) => epoch,
+            (None, None) => Epoch::default(),
         };
         Ok(Self { path: path.to_owned(), tables, epoch, ignored })
     }
@@ -89,7 +94,7 @@ impl Folder {
     }
 }
 
-fn read_epoch(path: &Path) -> Result<Epoch, ImportError> {
+fn read_epoch(path: &Path) -> Result<Option<Epoch>, ImportError> {
     let text = fs::read(path).map_err(|source| ImportError::Read { path: path.to_owned(), source })?;
     let meta: serde_json::Value = serde_json::from_slice(&text).map_err(|source| ImportError::Broken {
         file: "meta.json".to_owned(),
@@ -97,9 +102,9 @@ fn read_epoch(path: &Path) -> Result<Epoch, ImportError> {
         source: source.into(),
     })?;
     match meta.get("epoch_ms") {
-        None if meta.is_object() => Ok(Epoch::default()),
+        None if meta.is_object() => Ok(None),
         Some(value) => match value.as_u64() {
-            Some(ms) if ms <= Timestamp::MAX.as_millis() => Ok(Epoch(Timestamp::from_millis(ms))),
+            Some(ms) if ms <= Timestamp::MAX.as_millis() => Ok(Some(Epoch(Timestamp::from_millis(ms)))),
             _ => Err(ImportError::Epoch),
         },
         None => Err(ImportError::Epoch),

@@ -49,7 +49,7 @@ pub struct ConsumerSettings {
 /// Receives of one message after which it is handled alone.
 const SUSPECT_RECEIVES: u32 = 3;
 /// How long a receive under way at a stop may still bring its messages, so that they are given back at once.
-const LAST_RECEIVE: Duration = Duration::from_millis(300);
+const LAST_RECEIVE: Duration = Duration::from_millis(100);
 /// How long forgiving and giving back may take at a stop.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 

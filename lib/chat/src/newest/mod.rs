@@ -1,6 +1,6 @@
 //! The newest N messages of many rooms together.
 //!
-//! Two ways, one meaning: [`merge`] reads as little as possible, for stores where a page is a request; [`select`] reads a
+//! Two ways, one meaning: the lazy merge reads as little as possible, for stores where a page is a request; threshold select reads a
 //! little more in large batches and sorts nothing, for stores where ids are local. Which one is taken follows from
 //! [`crate::Access`]; a plain sort is the oracle of both.
 

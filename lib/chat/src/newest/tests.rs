@@ -9,6 +9,8 @@ use futures::executor::block_on;
 use super::*;
 use crate::{Day, PageRequest, Pages};
 
+/// Low bits of ids that are written while others read.
+const LATE: u64 = 0x1000;
 const EPOCH: Epoch = Epoch(Timestamp::from_millis(0));
 
 /// Rooms in memory whose pages are as awkward as the port's laws allow.
@@ -21,8 +23,9 @@ struct AwkwardRooms {
     random: Mutex<fastrand::Rng>,
     /// Percent of the pages that are empty or short.
     awkward: u32,
-    /// Percent of the calls after which an id that nobody has read is deleted.
-    deleting: u32,
+    /// Percent of the calls after which something changes below what was read: an id is deleted, or one is written (a read
+    /// that lagged behind catches up).
+    changing: u32,
 }
 
 #[async_trait]
@@ -43,18 +46,25 @@ impl LiveIds for AwkwardRooms {
             let limit = if awkward { random.usize(at_least_one..=request.limit.min(3)) } else { request.limit };
             let ids: Vec<u64> = rooms[index].range(range.clone()).rev().take(limit).copied().collect();
             let last = ids.last().copied().or(newest.map(|id| id + 1)).unwrap_or(range.start);
-            read[index] = read[index].min(last);
             let more = rooms[index].range(range.start..last.max(range.start)).next().is_some();
             pages.ids_mut().extend(ids.iter().map(|id| MessageId::from_bits(*id)));
             // Saying that a room goes on when it does not is allowed, too: the next page is empty and the last.
             let goes_on = more || (awkward && last > range.start);
+            read[index] = read[index].min(if goes_on { last } else { range.start });
             pages.end_page(goes_on.then(|| MessageId::from_bits(last)));
         }
-        if random.u32(0..100) < self.deleting && !rooms.is_empty() {
+        if random.u32(0..100) < self.changing && !rooms.is_empty() {
             let index = random.usize(0..rooms.len());
             let unread = rooms[index].range(..read[index]).next_back().copied();
-            if let Some(id) = unread {
-                rooms[index].remove(&id);
+            match unread {
+                Some(id) if random.bool() => {
+                    rooms[index].remove(&id);
+                }
+                // Ids are unique over all rooms: the low bits of the late ones are used by nobody else.
+                Some(id) if (id | LATE) + (index as u64) < read[index] => {
+                    rooms[index].insert((id | LATE) + index as u64);
+                }
+                _ => {}
             }
         }
         Ok(pages)
@@ -132,14 +142,14 @@ fn merge_and_select_equal_a_plain_sort() {
         let Case { rooms, heads, policy, as_of } = case(&mut random);
         for access in accesses(&mut random) {
             let read_down_to = Mutex::new(vec![u64::MAX; rooms.len()]);
-            let deleting = if random.bool() { 30 } else { 0 };
+            let changing = if random.bool() { 30 } else { 0 };
             let store = AwkwardRooms {
                 access,
                 rooms: Mutex::new(rooms.clone()),
                 read_down_to,
                 random: Mutex::new(random.fork()),
                 awkward: random.u32(0..60),
-                deleting,
+                changing,
             };
             let found = block_on(newest(&store, &heads, &policy, as_of, EPOCH)).expect("an answer");
             // Heads that understate hide messages; the oracle must not see those either.
@@ -162,7 +172,7 @@ fn one_room(ids: impl IntoIterator<Item = u64>, access: Access) -> AwkwardRooms 
         read_down_to: Mutex::new(vec![u64::MAX]),
         random: Mutex::new(fastrand::Rng::with_seed(1)),
         awkward: 0,
-        deleting: 0,
+        changing: 0,
     }
 }
 
@@ -191,7 +201,7 @@ fn the_merge_reads_no_more_than_it_promises() {
         read_down_to: Mutex::new(vec![u64::MAX; 50]),
         random: Mutex::new(fastrand::Rng::with_seed(1)),
         awkward: 0,
-        deleting: 0,
+        changing: 0,
     };
     // Rooms 10 and above have been quiet since before the newest messages.
     let rooms: Vec<Room> = (0..50)

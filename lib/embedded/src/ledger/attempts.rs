@@ -1,4 +1,8 @@
 //! Attempts: begun, taken back, failed.
+//!
+//! A batch is a materialized table that carries the run, and the rows are found by both columns of the primary key. With the
+//! run as a constant SQLite would walk all rows of the run and look each up in the batch.
+//! The + before a state keeps it from the index by state.
 
 use std::collections::HashMap;
 
@@ -62,43 +66,47 @@ impl SqliteLedger {
         let mut found = Found::default();
         let Some(head) = self.head(tx, run).await? else { return Ok(found) };
         if !head.cancelled {
-            // The + keeps SQLite on the primary key, which finds one row, from the index by state.
-            let begun: Vec<(i64, i64)> = sqlx::query_as(
-                "UPDATE run_organizations AS o SET
+            sqlx::query(
+                "WITH b AS MATERIALIZED (
+                     SELECT ?1 AS run, value AS organization, count(*) AS times FROM json_each(?4) GROUP BY value
+                 )
+                 UPDATE run_organizations AS o SET
                      state = 'running',
                      attempts = CASE WHEN o.stage = ?2 THEN o.attempts ELSE 0 END + b.times,
                      stage = ?2,
                      started_at = coalesce(o.started_at, ?3)
-                 FROM (SELECT value AS organization, count(*) AS times FROM json_each(?4) GROUP BY value) AS b
-                 WHERE o.run = ?1 AND o.organization = b.organization AND +o.state IN ('pending', 'running', 'retrying')
-                 RETURNING organization, attempts",
+                 FROM b
+                 WHERE o.run = b.run AND o.organization = b.organization AND +o.state IN ('pending', 'running', 'retrying')",
             )
             .bind(head.number)
             .bind(stage.as_str())
             .bind(ms(at))
             .bind(json(&organizations)?)
-            .fetch_all(&mut **tx)
+            .execute(&mut **tx)
             .await
             .map_err(|e| self.database.error(e))?;
-            found.attempts = begun.into_iter().collect();
         }
-        let missing: Vec<i64> = organizations.into_iter().filter(|o| !found.attempts.contains_key(o)).collect();
-        if missing.is_empty() {
-            return Ok(found);
-        }
-        let states: Vec<(i64, String)> = sqlx::query_as(
-            "SELECT organization, state FROM run_organizations
-             WHERE run = ?1 AND organization IN (SELECT value FROM json_each(?2))",
+        // One row for the whole batch: rows are handed over between threads one by one.
+        let rows: String = sqlx::query_scalar(
+            "SELECT json_group_array(json_array(o.organization, o.state, o.attempts))
+             FROM json_each(?2) AS b CROSS JOIN run_organizations AS o
+             WHERE o.run = ?1 AND o.organization = b.value",
         )
         .bind(head.number)
-        .bind(json(&missing)?)
-        .fetch_all(&mut **tx)
+        .bind(json(&organizations)?)
+        .fetch_one(&mut **tx)
         .await
         .map_err(|e| self.database.error(e))?;
-        for (organization, state) in states {
+        let rows: Vec<(i64, String, i64)> = serde_json::from_str(&rows).map_err(|e| self.database.corrupt(e))?;
+        for (organization, state, attempts) in rows {
             let state = self.state_of(&state)?;
-            let begun = if state.is_terminal() { Begun::Settled(state) } else { Begun::Cancelled };
-            found.others.insert(organization, begun);
+            if state.is_terminal() {
+                found.others.insert(organization, Begun::Settled(state));
+            } else if head.cancelled {
+                found.others.insert(organization, Begun::Cancelled);
+            } else {
+                found.attempts.insert(organization, attempts);
+            }
         }
         Ok(found)
     }
@@ -112,9 +120,12 @@ impl SqliteLedger {
             let Some(head) = self.head(&mut tx, run).await? else { continue };
             let organizations: Vec<i64> = entries.iter().map(|item| item.organization.as_i64()).collect();
             sqlx::query(
-                "UPDATE run_organizations AS o SET attempts = max(o.attempts - f.times, 0)
-                 FROM (SELECT value AS organization, count(*) AS times FROM json_each(?3) GROUP BY value) AS f
-                 WHERE o.run = ?1 AND o.organization = f.organization AND o.stage = ?2
+                "WITH f AS MATERIALIZED (
+                     SELECT ?1 AS run, value AS organization, count(*) AS times FROM json_each(?3) GROUP BY value
+                 )
+                 UPDATE run_organizations AS o SET attempts = max(o.attempts - f.times, 0)
+                 FROM f
+                 WHERE o.run = f.run AND o.organization = f.organization AND o.stage = ?2
                      AND +o.state IN ('pending', 'running', 'retrying')",
             )
             .bind(head.number)
@@ -142,11 +153,13 @@ impl SqliteLedger {
                 .map(|(o, f)| (o, bounded(&f.class, CLASS_BYTES_MAX), bounded(&f.error, ERROR_BYTES_MAX)))
                 .collect();
             sqlx::query(
-                "UPDATE run_organizations AS o SET state = 'retrying', error_class = f.class, error = f.error
-                 FROM (
-                     SELECT value ->> 0 AS organization, value ->> 1 AS class, value ->> 2 AS error FROM json_each(?2)
-                 ) AS f
-                 WHERE o.run = ?1 AND o.organization = f.organization
+                "WITH f AS MATERIALIZED (
+                     SELECT ?1 AS run, value ->> 0 AS organization, value ->> 1 AS class, value ->> 2 AS error
+                     FROM json_each(?2)
+                 )
+                 UPDATE run_organizations AS o SET state = 'retrying', error_class = f.class, error = f.error
+                 FROM f
+                 WHERE o.run = f.run AND o.organization = f.organization
                      AND +o.state IN ('pending', 'running', 'retrying')",
             )
             .bind(head.number)

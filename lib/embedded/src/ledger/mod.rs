@@ -157,3 +157,6 @@ impl Ledger for SqliteLedger {
         self.newest_unreadable(limit).await
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,9 @@ use super::SqliteLedger;
 use super::rows::organization_columns;
 use crate::sqlite::Tx;
 
+/// `as_of`, run, old and new boundary, cause.
+type HistoryRow = (i64, String, Option<i64>, Option<i64>, String);
+
 impl SqliteLedger {
     pub(super) async fn page_of(&self, run: &RunId, filter: &Filter, limit: usize) -> PortResult<Vec<RunOrganization>> {
         let mut tx = self.database.snapshot().await?;
@@ -89,7 +92,7 @@ impl SqliteLedger {
     }
 
     pub(super) async fn history_of(&self, organization: OrganizationId, limit: usize) -> PortResult<Vec<HistoryEntry>> {
-        let rows: Vec<(i64, String, Option<i64>, Option<i64>, String)> = sqlx::query_as(
+        let rows: Vec<HistoryRow> = sqlx::query_as(
             "SELECT as_of, run, old, new, cause FROM limit_history
              WHERE organization = ?1 ORDER BY as_of DESC, number DESC LIMIT ?2",
         )

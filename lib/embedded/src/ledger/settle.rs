@@ -58,9 +58,24 @@ impl SqliteLedger {
                 )
             })
             .collect();
-        // The LIMIT keeps SQLite from reading the JSON again for every organization of the run.
-        let ended: Vec<i64> = sqlx::query_scalar(
-            "UPDATE run_organizations AS o SET
+        // One row for the whole batch, as in `attempts`. The transaction has the write lock: what is open stays open until the
+        // update.
+        let organizations: Vec<i64> = settlements.iter().map(|s| organization(s)).collect();
+        let open: String = sqlx::query_scalar(
+            "SELECT json_group_array(o.organization) FROM json_each(?2) AS s CROSS JOIN run_organizations AS o
+             WHERE o.run = ?1 AND o.organization = s.value AND +o.state IN ('pending', 'running', 'retrying')",
+        )
+        .bind(head.number)
+        .bind(json(&organizations)?)
+        .fetch_one(&mut **tx)
+        .await
+        .map_err(|e| self.database.error(e))?;
+        sqlx::query(
+            // Found by the primary key, as in `attempts`.
+            "WITH s AS MATERIALIZED (
+                 SELECT ?1 AS run, value ->> 0 AS organization, value AS row FROM json_each(?2)
+             )
+             UPDATE run_organizations AS o SET
                  state = s.row ->> 1,
                  rooms = s.row ->> 2,
                  rooms_opened = s.row ->> 3,
@@ -72,16 +87,15 @@ impl SqliteLedger {
                  error_class = coalesce(s.row ->> 9, o.error_class),
                  error = coalesce(s.row ->> 10, o.error),
                  finished_at = s.row ->> 11
-             FROM (SELECT value AS row, value ->> 0 AS organization FROM json_each(?2) LIMIT -1) AS s
-             WHERE o.run = ?1 AND o.organization = s.organization AND +o.state IN ('pending', 'running', 'retrying')
-             RETURNING organization",
+             FROM s
+             WHERE o.run = s.run AND o.organization = s.organization AND +o.state IN ('pending', 'running', 'retrying')",
         )
         .bind(head.number)
         .bind(json(&rows)?)
-        .fetch_all(&mut **tx)
+        .execute(&mut **tx)
         .await
         .map_err(|e| self.database.error(e))?;
-        Ok(ended.into_iter().collect())
+        serde_json::from_str(&open).map_err(|e| self.database.corrupt(e))
     }
 
     /// Adds what changed a boundary to the history.

@@ -6,18 +6,18 @@ fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-/// Runs `check` with `LANNER_CASES` (else `count`) sources of randomness, the first one seeded with `LANNER_SEED`.
+/// Runs `check` with `LANNER_LAW_CASES` (else `count`) sources of randomness, the first one seeded with `LANNER_SEED`.
 pub(crate) fn each(count: u64, check: impl Fn(&mut fastrand::Rng)) {
     struct Seed(u64);
     impl Drop for Seed {
         fn drop(&mut self) {
             if std::thread::panicking() {
-                eprintln!("failed with LANNER_CASES=1 LANNER_SEED={}", self.0);
+                eprintln!("failed with LANNER_LAW_CASES=1 LANNER_SEED={}", self.0);
             }
         }
     }
     let first = setting("LANNER_SEED").unwrap_or(1);
-    for seed in first..first + setting("LANNER_CASES").unwrap_or(count) {
+    for seed in first..first + setting("LANNER_LAW_CASES").unwrap_or(count) {
         let _printed_on_failure = Seed(seed);
         check(&mut fastrand::Rng::with_seed(seed));
     }

@@ -78,6 +78,20 @@ async fn a_broken_parquet_file_is_named_wherever_it_is_broken() {
     says(&dir, &["messages.parquet", "is it whole"]).await;
 }
 
+#[test]
+fn a_meta_file_that_disagrees_with_the_store_is_refused_and_a_missing_one_takes_the_stores_epoch() {
+    let dir = csv_folder(&[]);
+    let epoch = |ms| chat::Epoch(chat::Timestamp::from_millis(ms));
+    let open = || crate::source::Folder::open(dir.path(), Some(epoch(5)));
+    assert_eq!(open().expect("a folder").epoch, epoch(5));
+    fs::write(dir.path().join("meta.json"), "{\"epoch_ms\": 5}").expect("a file");
+    assert_eq!(open().expect("a folder").epoch, epoch(5));
+    fs::write(dir.path().join("meta.json"), "{\"epoch_ms\": 6}").expect("a file");
+    assert!(
+        matches!(open(), Err(crate::ImportError::EpochDisagrees { told, fixed }) if told == epoch(6) && fixed == epoch(5))
+    );
+}
+
 #[tokio::test]
 async fn a_meta_file_that_says_no_epoch_is_refused() {
     for text in ["{\"epoch_ms\": \"soon\"}", "{\"epoch_ms\": -1}", "{\"epoch_ms\": 1e30}", "[]", "{", ""] {

@@ -1,4 +1,4 @@
-//! All adapters that stand under the laws.
+//! Adapters on LMDB.
 
 use async_trait::async_trait;
 use chat::{

@@ -1,0 +1,6 @@
+//! All adapters that stand under the laws.
+
+mod lmdb;
+mod sqlite;
+
+pub(crate) use sqlite::*;

@@ -1,0 +1,500 @@
+//! Laws of [`chat::Ledger`].
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chat::ledger::{
+    AuditEntry, Begun, Counts, Failure, Figures, Filter, HistoryEntry, Item, NewRun, Phase, RunOrganization, Scope,
+    Settlement, Stage, State, UnreadableMessage,
+};
+use chat::{Ledger, MessageId, OrganizationId, Policy, PortError, PortResult, RunId, Timestamp};
+
+use crate::adapters::{Adapter, cases, laws, seed};
+
+laws! {
+    LEDGERS;
+    every:
+        counts_are_the_sum_of_the_states_at_all_times,
+        opening_a_run_that_exists_joins_it_as_it_stands,
+        registering_again_changes_nothing,
+        terminal_is_terminal,
+        beginning_tells_why_there_is_nothing_to_do,
+        a_changed_boundary_is_in_the_history_once,
+        pages_are_ascending_disjoint_and_complete,
+        what_was_written_survives_and_another_process_sees_it,
+        a_failure_is_kept_within_a_bound,
+        runs_and_attempts_come_newest_first;
+    exact:
+        each_stage_counts_its_attempts_from_one,
+        an_item_twice_in_a_batch_is_counted_twice,
+        forgiving_takes_back_exactly_one_attempt,
+        settling_answers_true_once,
+        cancelling_answers_true_once_and_not_when_finished,
+        a_batch_may_mix_runs_and_its_answers_stand_in_order,
+        notes_come_newest_first;
+}
+
+/// Calls of one flaky adapter in a row that may fail.
+const TRIES: usize = 1_000;
+
+type Subject = Adapter<dyn Ledger>;
+
+async fn new(adapter: &Subject) -> (tempfile::TempDir, Arc<dyn Ledger>) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ledger = (adapter.open)(folder.path().to_owned()).await;
+    (folder, ledger)
+}
+
+/// Repeats a call while its failure is temporary.
+async fn sure<T>(call: impl AsyncFn() -> PortResult<T>) -> T {
+    for _ in 0..TRIES {
+        match call().await {
+            Ok(answer) => return answer,
+            Err(e) => assert!(e.is_temporary(), "{e}"),
+        }
+    }
+    panic!("{TRIES} failures in a row");
+}
+
+fn at(ms: u64) -> Timestamp {
+    Timestamp::from_millis(1_700_000_000_000 + ms)
+}
+
+fn run(name: &str) -> RunId {
+    RunId::new(name).expect("a run id")
+}
+
+fn org(id: u64) -> OrganizationId {
+    OrganizationId::from_bits(id)
+}
+
+fn orgs(ids: impl IntoIterator<Item = u64>) -> Vec<OrganizationId> {
+    ids.into_iter().map(org).collect()
+}
+
+fn item(name: &str, id: u64) -> Item {
+    Item { run: run(name), organization: org(id) }
+}
+
+fn items(name: &str, ids: impl IntoIterator<Item = u64>) -> Vec<Item> {
+    ids.into_iter().map(|id| item(name, id)).collect()
+}
+
+fn new_run(name: &str, as_of: u64) -> NewRun {
+    NewRun { id: run(name), scope: Scope::AllFree, as_of: at(as_of), policy: Policy::default(), opened_at: at(as_of) }
+}
+
+fn failure(class: &str, error: &str) -> Failure {
+    Failure { class: class.to_owned(), error: error.to_owned() }
+}
+
+/// An end without figures.
+fn end(name: &str, id: u64, state: State) -> Settlement {
+    let failure = state.is_failure().then(|| failure("poison", "it never works"));
+    Settlement { item: item(name, id), state, figures: Figures::default(), failure, at: at(9_000) }
+}
+
+/// An end that moves the boundary.
+fn moved(name: &str, id: u64, state: State, from: Option<u64>, to: Option<u64>) -> Settlement {
+    let boundary = |id: Option<u64>| id.map(MessageId::from_bits);
+    let figures = Figures {
+        first_visible_message_id: boundary(to),
+        previous_first_visible_message_id: boundary(from),
+        ..Figures::default()
+    };
+    Settlement { figures, ..end(name, id, state) }
+}
+
+/// A ledger with one run that holds organizations 0 to `count` − 1.
+async fn filled(adapter: &Subject, name: &str, count: u64) -> (tempfile::TempDir, Arc<dyn Ledger>) {
+    let (folder, ledger) = new(adapter).await;
+    fill(&*ledger, name, 1, count).await;
+    (folder, ledger)
+}
+
+async fn fill(ledger: &dyn Ledger, name: &str, as_of: u64, count: u64) {
+    sure(async || ledger.open_run(&new_run(name, as_of)).await).await;
+    sure(async || ledger.register(&run(name), &orgs(0..count), Some(org(count - 1)), at(2)).await).await;
+    sure(async || ledger.complete_extraction(&run(name), at(3)).await).await;
+}
+
+async fn counts(ledger: &dyn Ledger, name: &str) -> Counts {
+    sure(async || ledger.progress(&run(name)).await).await.expect("the run is there").counts
+}
+
+async fn all(ledger: &dyn Ledger, name: &str) -> Vec<RunOrganization> {
+    sure(async || ledger.organizations(&run(name), &Filter::default(), 10_000).await).await
+}
+
+async fn counts_are_the_sum_of_the_states_at_all_times(adapter: &Subject) {
+    for seed in seed()..seed() + cases() {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let (_folder, ledger) = new(adapter).await;
+        sure(async || ledger.open_run(&new_run("r", 1)).await).await;
+        let mut model: BTreeMap<u64, State> = BTreeMap::new();
+        for _ in 0..40 {
+            random_call(&*ledger, &mut random, &mut model).await;
+            let mut expected = Counts::default();
+            model.values().for_each(|state| *expected.0.entry(*state).or_default() += 1);
+            assert_eq!(counts(&*ledger, "r").await, expected, "LANNER_SEED={seed}");
+        }
+        let states: BTreeMap<u64, State> =
+            all(&*ledger, "r").await.into_iter().map(|row| (row.organization.get(), row.state)).collect();
+        assert_eq!(states, model, "LANNER_SEED={seed}");
+    }
+}
+
+/// One random call on the ledger, and what it does to the states in words.
+async fn random_call(ledger: &dyn Ledger, random: &mut fastrand::Rng, model: &mut BTreeMap<u64, State>) {
+    const ENDS: [State; 5] = [State::Done, State::Superseded, State::Released, State::Failed, State::Parked];
+    let chosen: Vec<u64> = (0..random.usize(0..12)).map(|_| random.u64(0..30)).collect();
+    let batch = items("r", chosen.iter().copied());
+    let becomes = match random.u8(0..6) {
+        0 | 1 => {
+            sure(async || ledger.register(&run("r"), &orgs(chosen.clone()), None, at(2)).await).await;
+            chosen.iter().for_each(|id| _ = model.entry(*id).or_insert(State::Pending));
+            return;
+        }
+        2 => {
+            sure(async || ledger.begin(Stage::CollectRooms, &batch, at(3)).await).await;
+            State::Running
+        }
+        3 => {
+            let failures: Vec<_> = batch.iter().map(|item| (item.clone(), failure("x", "y"))).collect();
+            sure(async || ledger.fail(&failures).await).await;
+            State::Retrying
+        }
+        4 => {
+            let state = ENDS[random.usize(0..ENDS.len())];
+            let ends: Vec<_> = chosen.iter().map(|id| end("r", *id, state)).collect();
+            sure(async || ledger.settle(&ends).await).await;
+            state
+        }
+        _ => return sure(async || ledger.forgive(Stage::CollectRooms, &batch).await).await,
+    };
+    for (_, state) in model.iter_mut().filter(|(id, state)| chosen.contains(id) && !state.is_terminal()) {
+        *state = becomes;
+    }
+}
+
+async fn opening_a_run_that_exists_joins_it_as_it_stands(adapter: &Subject) {
+    let (_folder, ledger) = new(adapter).await;
+    let first = NewRun { scope: Scope::Named, policy: Policy::new(7, None).expect("a policy"), ..new_run("r", 1) };
+    let opened = sure(async || ledger.open_run(&first).await).await;
+    assert_eq!((opened.scope, opened.as_of, opened.policy), (first.scope, first.as_of, first.policy));
+    sure(async || ledger.register(&run("r"), &orgs([5]), Some(org(5)), at(2)).await).await;
+    let joined = sure(async || ledger.open_run(&new_run("r", 99)).await).await;
+    assert_eq!((joined.as_of, joined.policy, joined.sent_through), (first.as_of, first.policy, Some(org(5))));
+    assert_eq!(counts(&*ledger, "r").await.expected(), 1);
+    assert_eq!(sure(async || ledger.runs(10).await).await.len(), 1);
+}
+
+async fn registering_again_changes_nothing(adapter: &Subject) {
+    let (_folder, ledger) = filled(adapter, "r", 5).await;
+    sure(async || ledger.settle(&[end("r", 1, State::Done)]).await).await;
+    sure(async || ledger.begin(Stage::CollectRooms, &items("r", [2]), at(4)).await).await;
+    let before = all(&*ledger, "r").await;
+    sure(async || ledger.register(&run("r"), &orgs([0, 1, 2, 2, 3]), Some(org(3)), at(50)).await).await;
+    assert_eq!(all(&*ledger, "r").await, before);
+    let progress = sure(async || ledger.progress(&run("r")).await).await.expect("the run");
+    assert_eq!(progress.run.sent_through, Some(org(4)), "what is sent stays sent");
+    let unknown = ledger_error(async || ledger.register(&run("other"), &orgs([1]), None, at(1)).await).await;
+    assert!(matches!(unknown, PortError::Refused { .. }), "{unknown:?}");
+}
+
+/// The first failure that is not temporary.
+async fn ledger_error<T>(call: impl AsyncFn() -> PortResult<T>) -> PortError {
+    for _ in 0..TRIES {
+        match call().await {
+            Ok(_) => panic!("it succeeded"),
+            Err(e) if e.is_temporary() => {}
+            Err(e) => return e,
+        }
+    }
+    panic!("{TRIES} failures in a row");
+}
+
+async fn terminal_is_terminal(adapter: &Subject) {
+    let (_folder, ledger) = filled(adapter, "r", 5).await;
+    let ends = [State::Done, State::Superseded, State::Released, State::Failed, State::Parked];
+    let settlements: Vec<_> = ends.iter().zip(0..).map(|(state, id)| end("r", id, *state)).collect();
+    sure(async || ledger.settle(&settlements).await).await;
+    let before = all(&*ledger, "r").await;
+    assert!(before.iter().all(|row| row.finished_at == Some(at(9_000))));
+    let everything = items("r", 0..5);
+    for state in ends {
+        let again: Vec<_> = (0..5).map(|id| moved("r", id, state, Some(1), Some(2))).collect();
+        assert_eq!(sure(async || ledger.settle(&again).await).await, [false; 5]);
+    }
+    sure(async || ledger.begin(Stage::MergeNewest, &everything, at(7)).await).await;
+    sure(async || ledger.forgive(Stage::MergeNewest, &everything).await).await;
+    let failures: Vec<_> = everything.iter().map(|item| (item.clone(), failure("late", "late"))).collect();
+    sure(async || ledger.fail(&failures).await).await;
+    assert_eq!(all(&*ledger, "r").await, before);
+    let open = ledger_error(async || ledger.settle(&[end("r", 0, State::Running)]).await).await;
+    assert!(matches!(open, PortError::Refused { .. }), "{open:?}");
+}
+
+async fn beginning_tells_why_there_is_nothing_to_do(adapter: &Subject) {
+    let (_folder, ledger) = filled(adapter, "r", 3).await;
+    sure(async || ledger.settle(&[end("r", 1, State::Parked)]).await).await;
+    let mut asked = items("r", [1, 77]);
+    asked.push(item("other", 1));
+    let begun = sure(async || ledger.begin(Stage::CollectRooms, &asked, at(4)).await).await;
+    assert_eq!(begun, [Begun::Settled(State::Parked), Begun::Unknown, Begun::Unknown]);
+    sure(async || ledger.cancel_run(&run("r"), at(5)).await).await;
+    let begun = sure(async || ledger.begin(Stage::CollectRooms, &items("r", [0, 1, 77]), at(6)).await).await;
+    assert_eq!(begun, [Begun::Cancelled, Begun::Settled(State::Parked), Begun::Unknown]);
+    assert_eq!(counts(&*ledger, "r").await.of(State::Pending), 2, "a cancelled run begins nothing");
+}
+
+async fn each_stage_counts_its_attempts_from_one(adapter: &Subject) {
+    let (_folder, ledger) = filled(adapter, "r", 2).await;
+    let begin = async |stage, now| ledger.begin(stage, &items("r", [1]), at(now)).await.expect("begun");
+    assert_eq!(begin(Stage::CollectRooms, 10).await, [Begun::Attempt(1)]);
+    assert_eq!(begin(Stage::CollectRooms, 11).await, [Begun::Attempt(2)]);
+    ledger.fail(&[(item("r", 1), failure("unavailable", "the directory is away"))]).await.expect("failed");
+    let row = &all(&*ledger, "r").await[1];
+    assert_eq!((row.state, row.error_class.as_deref()), (State::Retrying, Some("unavailable")));
+    assert_eq!(begin(Stage::CollectRooms, 12).await, [Begun::Attempt(3)]);
+    assert_eq!(begin(Stage::MergeNewest, 13).await, [Begun::Attempt(1)]);
+    assert_eq!(begin(Stage::MergeNewest, 14).await, [Begun::Attempt(2)]);
+    let row = &all(&*ledger, "r").await[1];
+    assert_eq!((row.state, row.stage, row.attempts), (State::Running, Some(Stage::MergeNewest), 2));
+    assert_eq!(row.started_at, Some(at(10)), "started when its first attempt began");
+}
+
+async fn an_item_twice_in_a_batch_is_counted_twice(adapter: &Subject) {
+    let (_folder, ledger) = filled(adapter, "r", 3).await;
+    let begun = ledger.begin(Stage::CollectRooms, &items("r", [2, 0, 2, 2]), at(4)).await.expect("begun");
+    assert_eq!(begun, [Begun::Attempt(1), Begun::Attempt(1), Begun::Attempt(2), Begun::Attempt(3)]);
+    let failures = [(item("r", 2), failure("a", "first")), (item("r", 2), failure("b", "second"))];
+    ledger.fail(&failures).await.expect("failed");
+    assert_eq!(all(&*ledger, "r").await[2].error.as_deref(), Some("second"));
+    let ends = [end("r", 2, State::Done), end("r", 2, State::Parked)];
+    assert_eq!(ledger.settle(&ends).await.expect("settled"), [true, false]);
+    assert_eq!(all(&*ledger, "r").await[2].state, State::Done);
+}
+
+async fn forgiving_takes_back_exactly_one_attempt(adapter: &Subject) {
+    let (_folder, ledger) = filled(adapter, "r", 2).await;
+    let one = items("r", [1]);
+    for _ in 0..3 {
+        ledger.begin(Stage::CollectRooms, &one, at(4)).await.expect("begun");
+    }
+    ledger.forgive(Stage::CollectRooms, &one).await.expect("forgiven");
+    assert_eq!(all(&*ledger, "r").await[1].attempts, 2);
+    ledger.forgive(Stage::MergeNewest, &one).await.expect("another stage");
+    assert_eq!(all(&*ledger, "r").await[1].attempts, 2);
+    for _ in 0..5 {
+        ledger.forgive(Stage::CollectRooms, &one).await.expect("forgiven");
+    }
+    let begun = ledger.begin(Stage::CollectRooms, &one, at(5)).await.expect("begun");
+    assert_eq!(begun, [Begun::Attempt(1)], "never below none");
+}
+
+async fn settling_answers_true_once(adapter: &Subject) {
+    let (_folder, ledger) = filled(adapter, "r", 3).await;
+    let figures = Figures {
+        rooms: 3,
+        rooms_opened: 2,
+        messages_read: 5_001,
+        read_units: 16.5,
+        visible_messages: 5_000,
+        first_visible_message_id: Some(MessageId::MAX),
+        previous_first_visible_message_id: Some(MessageId::from_bits(0)),
+    };
+    let done = Settlement { figures, ..end("r", 1, State::Done) };
+    let answers = ledger.settle(&[end("r", 44, State::Done), done.clone(), end("r", 2, State::Failed)]).await;
+    assert_eq!(answers.expect("settled"), [false, true, true]);
+    assert_eq!(ledger.settle(&[done]).await.expect("settled"), [false]);
+    let rows = all(&*ledger, "r").await;
+    let row = &rows[1];
+    let stored = Figures {
+        rooms: row.rooms,
+        rooms_opened: row.rooms_opened,
+        messages_read: row.messages_read,
+        read_units: row.read_units,
+        visible_messages: row.visible_messages,
+        first_visible_message_id: row.first_visible_message_id,
+        previous_first_visible_message_id: row.previous_first_visible_message_id,
+    };
+    assert_eq!((row.state, stored), (State::Done, figures));
+    assert_eq!(rows[2].error_class.as_deref(), Some("poison"));
+}
+
+async fn a_changed_boundary_is_in_the_history_once(adapter: &Subject) {
+    let (_folder, ledger) = filled(adapter, "first", 10).await;
+    fill(&*ledger, "second", 1_000, 10).await;
+    let settle = async |batch: Vec<Settlement>| sure(async || ledger.settle(&batch).await).await;
+    settle(vec![
+        moved("first", 0, State::Done, None, Some(5)),
+        moved("first", 1, State::Done, Some(5), Some(5)),
+        moved("first", 2, State::Superseded, Some(5), Some(6)),
+        moved("first", 3, State::Released, None, None),
+        moved("first", 4, State::Failed, Some(5), None),
+        moved("first", 5, State::Done, Some(7), None),
+    ])
+    .await;
+    settle(vec![moved("second", 0, State::Released, Some(5), None)]).await;
+    settle(vec![moved("second", 0, State::Released, Some(5), None)]).await;
+    let history = async |id| sure(async || ledger.history(org(id), 10).await).await;
+    let entry = |name: &str, as_of, old: Option<u64>, new: Option<u64>, cause: &str| HistoryEntry {
+        as_of: at(as_of),
+        run: run(name),
+        old: old.map(MessageId::from_bits),
+        new: new.map(MessageId::from_bits),
+        cause: cause.to_owned(),
+    };
+    let released = entry("second", 1_000, Some(5), None, "released");
+    assert_eq!(history(0).await, [released.clone(), entry("first", 1, None, Some(5), "computed")]);
+    assert_eq!(history(5).await, [entry("first", 1, Some(7), None, "computed")]);
+    for id in 1..5 {
+        assert_eq!(history(id).await, [], "organization {id}");
+    }
+    assert_eq!(sure(async || ledger.history(org(0), 1).await).await, [released]);
+}
+
+async fn cancelling_answers_true_once_and_not_when_finished(adapter: &Subject) {
+    let (_folder, ledger) = filled(adapter, "r", 1).await;
+    let phase = async |name: &str| ledger.progress(&run(name)).await.expect("progress").expect("the run").phase();
+    assert_eq!(phase("r").await, Phase::Running);
+    assert!(ledger.cancel_run(&run("r"), at(5)).await.expect("cancelled"));
+    assert!(!ledger.cancel_run(&run("r"), at(6)).await.expect("again"));
+    assert_eq!(phase("r").await, Phase::Cancelled);
+    fill(&*ledger, "finished", 2, 1).await;
+    ledger.settle(&[end("finished", 0, State::Done)]).await.expect("settled");
+    assert!(!ledger.cancel_run(&run("finished"), at(7)).await.expect("finished"));
+    assert_eq!(phase("finished").await, Phase::Finished);
+    // Nothing registered and extraction not complete: there is something to cancel.
+    ledger.open_run(&new_run("empty", 3)).await.expect("opened");
+    assert_eq!(phase("empty").await, Phase::Extracting);
+    assert!(ledger.cancel_run(&run("empty"), at(8)).await.expect("cancelled"));
+    assert!(ledger.cancel_run(&run("other"), at(8)).await.is_err());
+    assert_eq!(ledger.progress(&run("other")).await.expect("progress"), None);
+}
+
+async fn a_batch_may_mix_runs_and_its_answers_stand_in_order(adapter: &Subject) {
+    let (_folder, ledger) = filled(adapter, "a", 3).await;
+    fill(&*ledger, "b", 2, 3).await;
+    ledger.begin(Stage::CollectRooms, &items("b", [1]), at(4)).await.expect("begun");
+    ledger.settle(&[end("a", 2, State::Done)]).await.expect("settled");
+    let mixed = [item("b", 1), item("a", 2), item("a", 1), item("b", 2), item("c", 1), item("b", 1)];
+    let begun = ledger.begin(Stage::CollectRooms, &mixed, at(5)).await.expect("begun");
+    let expected = [
+        Begun::Attempt(2),
+        Begun::Settled(State::Done),
+        Begun::Attempt(1),
+        Begun::Attempt(1),
+        Begun::Unknown,
+        Begun::Attempt(3),
+    ];
+    assert_eq!(begun, expected);
+    let ends: Vec<_> = mixed.iter().map(|i| Settlement { item: i.clone(), ..end("a", 0, State::Done) }).collect();
+    assert_eq!(ledger.settle(&ends).await.expect("settled"), [true, false, true, true, false, false]);
+    assert_eq!(ledger.settle(&[]).await.expect("nothing"), [false; 0]);
+}
+
+async fn pages_are_ascending_disjoint_and_complete(adapter: &Subject) {
+    let (_folder, ledger) = filled(adapter, "r", 50).await;
+    fill(&*ledger, "other", 2, 20).await;
+    let ends: Vec<_> = (0..50)
+        .filter(|id| id % 3 != 0)
+        .map(|id| end("r", id, if id % 3 == 1 { State::Done } else { State::Parked }))
+        .collect();
+    sure(async || ledger.settle(&ends).await).await;
+    for states in [vec![], vec![State::Parked], vec![State::Parked, State::Pending], vec![State::Failed]] {
+        let wanted = |id: &u64| {
+            let state = [State::Pending, State::Done, State::Parked][(*id % 3) as usize];
+            states.is_empty() || states.contains(&state)
+        };
+        let expected: Vec<u64> = (0..50).filter(wanted).collect();
+        let mut found = Vec::new();
+        let mut filter = Filter { states: states.clone(), after: None };
+        loop {
+            let page = sure(async || ledger.organizations(&run("r"), &filter, 7).await).await;
+            found.extend(page.iter().map(|row| row.organization.get()));
+            filter.after = page.last().map(|row| row.organization);
+            if page.len() < 7 {
+                break;
+            }
+        }
+        assert_eq!(found, expected, "{states:?}");
+    }
+}
+
+async fn what_was_written_survives_and_another_process_sees_it(adapter: &Subject) {
+    let (folder, ledger) = filled(adapter, "r", 4).await;
+    let other = (adapter.open)(folder.path().to_owned()).await;
+    sure(async || ledger.settle(&[moved("r", 1, State::Done, None, Some(8))]).await).await;
+    assert_eq!(counts(&*other, "r").await.of(State::Done), 1, "the other process sees it");
+    sure(async || other.begin(Stage::CollectRooms, &items("r", [2]), at(4)).await).await;
+    assert_eq!(counts(&*ledger, "r").await.of(State::Running), 1, "and the other way round");
+    let before = all(&*ledger, "r").await;
+    drop((ledger, other));
+    let again = (adapter.open)(folder.path().to_owned()).await;
+    assert_eq!(all(&*again, "r").await, before);
+    assert_eq!(sure(async || again.history(org(1), 5).await).await.len(), 1);
+    let progress = sure(async || again.progress(&run("r")).await).await.expect("the run");
+    assert_eq!((progress.run.extracted_at, progress.last_finished_at), (Some(at(3)), Some(at(9_000))));
+}
+
+async fn a_failure_is_kept_within_a_bound(adapter: &Subject) {
+    let (_folder, ledger) = filled(adapter, "r", 2).await;
+    let long = "誤り".repeat(100_000);
+    sure(async || ledger.fail(&[(item("r", 0), failure(&long, &long))]).await).await;
+    let parked = Settlement { failure: Some(failure("a\0b", "c\0d")), ..end("r", 1, State::Parked) };
+    sure(async || ledger.settle(&[parked.clone()]).await).await;
+    let rows = all(&*ledger, "r").await;
+    let kept = rows[0].error.as_deref().expect("an error");
+    assert!(long.starts_with(kept) && (1_000..10_000).contains(&kept.len()), "{} bytes", kept.len());
+    assert!(rows[0].error_class.as_deref().is_some_and(|class| long.starts_with(class) && class.len() < 200));
+    assert!(rows[1].error.as_deref().is_some_and(|error| error.starts_with('c') && error.ends_with('d')));
+}
+
+async fn runs_and_attempts_come_newest_first(adapter: &Subject) {
+    let (_folder, ledger) = new(adapter).await;
+    for (name, as_of) in [("b", 20), ("c", 30), ("a", 10)] {
+        fill(&*ledger, name, as_of, 2).await;
+    }
+    let runs = sure(async || ledger.runs(2).await).await;
+    assert_eq!(runs.iter().map(|progress| progress.run.id.as_str()).collect::<Vec<_>>(), ["c", "b"]);
+    assert!(runs.iter().all(|progress| progress.counts.of(State::Pending) == 2));
+    sure(async || ledger.settle(&[end("b", 1, State::Done)]).await).await;
+    let attempts = sure(async || ledger.attempts_of(org(1), 10).await).await;
+    let found: Vec<_> = attempts.iter().map(|(run, row)| (run.as_str(), row.state)).collect();
+    assert_eq!(found, [("c", State::Pending), ("b", State::Done), ("a", State::Pending)]);
+    assert_eq!(sure(async || ledger.attempts_of(org(1), 1).await).await.len(), 1);
+    assert_eq!(sure(async || ledger.attempts_of(org(9), 10).await).await, []);
+}
+
+async fn notes_come_newest_first(adapter: &Subject) {
+    let (folder, ledger) = new(adapter).await;
+    let audit = |ms, action: &str| AuditEntry {
+        at: at(ms),
+        actor: "an operator".to_owned(),
+        action: action.to_owned(),
+        target: "organization 42".to_owned(),
+        reason: "they asked; 'quoted'".to_owned(),
+        outcome: "done".to_owned(),
+    };
+    for (ms, action) in [(1, "first"), (3, "third"), (2, "second"), (3, "fourth")] {
+        ledger.record(&audit(ms, action)).await.expect("recorded");
+    }
+    let unreadable = |ms, body: &[u8]| UnreadableMessage {
+        queue: "rooms".to_owned(),
+        body: body.to_vec(),
+        cause: "not JSON".to_owned(),
+        at: at(ms),
+    };
+    for (ms, body) in [(1, &b"\xff\x00old"[..]), (2, b"")] {
+        ledger.put_aside(&unreadable(ms, body)).await.expect("put aside");
+    }
+    drop(ledger);
+    let ledger = (adapter.open)(folder.path().to_owned()).await;
+    let audits = ledger.audits(3).await.expect("audits");
+    assert_eq!(audits, [audit(3, "fourth"), audit(3, "third"), audit(2, "second")]);
+    let kept = ledger.unreadable(10).await.expect("unreadable");
+    assert_eq!(kept, [unreadable(2, b""), unreadable(1, b"\xff\x00old")]);
+    assert_eq!(ledger.unreadable(1).await.expect("unreadable").len(), 1);
+}
