@@ -169,8 +169,8 @@ async fn a_rerun_shows_the_difference_and_leaves_two_audit_rows() {
     );
     let audits = async || {
         let open = support::place::open(&shop.data_dir(), embedded::Access::Read).await;
-        let audits = open.ports.ledger.audits(10).await.expect("audits");
-        audits.into_iter().filter(|audit| audit.action == "rerun").collect::<Vec<_>>()
+        let all = open.ports.ledger.audits(20).await.expect("audits");
+        all.into_iter().filter(|audit| audit.action == "rerun").collect::<Vec<_>>()
     };
     assert!(audits().await.is_empty(), "a dry run wrote audit rows");
 

@@ -56,10 +56,10 @@ impl Default for MapSize {
 const MAX_READERS: u32 = 4_094;
 /// Named databases in one environment.
 const MAX_DATABASES: u32 = 8;
+/// The system's number for a failed read or write.
+const EIO: i32 = 5;
 /// How long to wait for an environment that another thread is about to close.
 const CLOSING_WAIT: Duration = Duration::from_secs(5);
-/// The operating system's number of an I/O error.
-const EIO: i32 = 5;
 
 /// LMDB forbids a process to open a directory twice: whoever opens it again gets the same environment.
 static OPEN: LazyLock<Mutex<HashMap<PathBuf, Weak<Environment>>>> = LazyLock::new(Mutex::default);
@@ -230,11 +230,10 @@ fn port_error(dir: &Path, map_size: MapSize, e: heed::Error) -> PortError {
         {
             PortError::unavailable(format!("disk space for the LMDB store at {at} (the disk or a quota is full)"), e)
         }
-        // LMDB reports a write that took only a part of its bytes as an I/O error; that is how a disk fills up.
-        heed::Error::Io(io) if io.raw_os_error() == Some(EIO) => PortError::unavailable(
-            format!("the LMDB store at {at} (a write fell short: the disk is full, or it is failing)"),
-            e,
-        ),
+        // LMDB answers so, too, when the system took only a part of a write, as it does on the last page of a full disk.
+        heed::Error::Io(io) if io.raw_os_error() == Some(EIO) => {
+            PortError::unavailable(format!("the LMDB store at {at} (its disk is full or fails)"), e)
+        }
         heed::Error::Io(io) if io.kind() == ErrorKind::OutOfMemory => PortError::unavailable(
             format!("memory for the LMDB store at {at} (a map of {} bytes: lower the map size?)", map_size.bytes()),
             e,
