@@ -91,7 +91,11 @@ impl DataDir {
         let store = read_store(&path)?;
         let kind = match access {
             Access::Read if store.is_none() => return Err(OpenError::Missing { path }),
-            Access::Read => return Ok(Self(Arc::new(Inner { path, access, _hold: None }))),
+            Access::Read => {
+                // Readers, too, write: into LMDB's table of readers and SQLite's shared memory.
+                lock::check_writable(&path)?;
+                return Ok(Self(Arc::new(Inner { path, access, _hold: None })));
+            }
             Access::Write => Kind::Shared,
             Access::Exclusive => Kind::Exclusive,
         };

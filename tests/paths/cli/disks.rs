@@ -89,6 +89,8 @@ fn a_read_only_data_directory_is_a_matter_of_configuration() {
     }
     let tables = shop.tables();
     shop.program.run(RUN).exits(42).says(&["read-only"]);
+    // Readers note themselves in the directory, too.
+    shop.program.run("status").exits(42).says(&["read-only"]);
     shop.program.run("collect-rooms").exits(42).says(&["read-only"]);
     shop.program.run_with(["import", tables.to_str().expect("a path")]).exits(42).says(&["read-only"]);
     let fresh = Program::new(env!("CARGO_BIN_EXE_lanner"), &data.join("fresh"));

@@ -137,6 +137,11 @@ fn is_alive(file: &Path) -> bool {
     File::open(file).is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
 
+/// Fails when nothing can be written to the data directory at `path`.
+pub(super) fn check_writable(path: &Path) -> Result<(), OpenError> {
+    open(&path.join("store.lock")).map(|_| ())
+}
+
 fn open(path: &Path) -> Result<File, OpenError> {
     let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
     file.map_err(|e| OpenError::io(path, e))
