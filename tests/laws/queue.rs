@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use futures::future::{join, join_all};
 use worker::{Delivery, Outgoing, Queue, QueueError, Receipt};
@@ -37,6 +37,8 @@ laws! {
 const SHORT: Duration = Duration::from_millis(100);
 /// Far longer than a test takes.
 const LONG: Duration = Duration::from_secs(60);
+/// What does not come within this time does not come.
+const AT_MOST: Duration = Duration::from_secs(20);
 /// Calls of one flaky adapter in a row that may fail.
 const TRIES: usize = 1_000;
 
@@ -79,13 +81,14 @@ async fn done(queue: &dyn Queue, mut open: Vec<Receipt>) {
 
 /// Receives until something comes; fails when nothing does.
 async fn receive(queue: &dyn Queue, hidden_for: Duration) -> Vec<Delivery> {
-    for _ in 0..TRIES {
+    let began = Instant::now();
+    while began.elapsed() < AT_MOST {
         let received = sure(async || queue.receive(10, hidden_for, Duration::from_secs(5)).await).await;
         if !received.is_empty() {
             return received;
         }
     }
-    panic!("nothing came");
+    panic!("nothing came within {AT_MOST:?}");
 }
 
 async fn receive_one(queue: &dyn Queue, hidden_for: Duration) -> Delivery {
@@ -148,7 +151,9 @@ async fn done_does_not_return_and_twice_is_once(adapter: &Subject) {
         }
     }
     // Under lost answers some were sent or received twice: answer for all of them until nothing is left.
+    let deadline = Instant::now() + AT_MOST;
     loop {
+        assert!(Instant::now() < deadline, "what is done returns");
         done(&*queue, receipts.clone()).await;
         done(&*queue, receipts.clone()).await;
         let depth = sure(async || queue.depth().await).await;
@@ -367,7 +372,9 @@ async fn nothing_is_lost_between_several_senders_and_receivers(adapter: &Subject
 /// Receives, finishes some and drops the others, until everything is sent and nothing is left.
 async fn consume(queue: &dyn Queue, random: &mut fastrand::Rng, sent: &AtomicBool) -> BTreeSet<String> {
     let mut finished = BTreeSet::new();
+    let began = Instant::now();
     loop {
+        assert!(began.elapsed() < 3 * AT_MOST, "something is left after {:?}", began.elapsed());
         let all_sent = sent.load(Ordering::Acquire);
         let received = sure(async || queue.receive(10, SHORT, SHORT).await).await;
         let depth = sure(async || queue.depth().await).await;
