@@ -169,9 +169,11 @@ impl<'a> Block<'a> {
     }
 
     /// The ids of `range`, newest first.
-    pub(crate) fn newest_first(&self, range: Range<usize>) -> impl ExactSizeIterator<Item = MessageId> {
+    pub(crate) fn newest_first(&self, range: Range<usize>) -> impl ExactSizeIterator<Item = MessageId> + use<'a> {
         let end = range.end.min(self.count);
-        (range.start.min(end)..end).rev().map(|index| self.id(index))
+        // A copy, so that what is common to all ids stays in registers while they are written elsewhere.
+        let block = *self;
+        (range.start.min(end)..end).rev().map(move |index| block.id(index))
     }
 }
 

@@ -74,11 +74,11 @@ impl IdSets {
                 break;
             }
             let block = parse(room, oldest, value)?;
-            let end = block.below(request.below);
-            let begin = if oldest >= request.at_least { 0 } else { block.below(request.at_least) };
-            let taken = missing.min(end.saturating_sub(begin));
-            ids.extend(block.newest_first(end - taken..end));
-            missing -= taken;
+            let before = ids.len();
+            let newest_first = block.newest_first(0..block.below(request.below)).take(missing);
+            // Every id is looked at anyway: to search for the lower bound first would cost more than to stop at it.
+            ids.extend(newest_first.take_while(|id| *id >= request.at_least));
+            missing -= ids.len() - before;
             if missing == 0 {
                 return Ok(ids.last().copied().filter(|last| *last > request.at_least));
             }
