@@ -101,7 +101,11 @@ async fn merge(
     let heads = LmdbHeads::new(stores.index.clone());
     let mut rows = Vec::with_capacity(batch.len());
     for (organization, rooms) in batch.iter().zip(rooms_of) {
-        let heads = if with_heads || stores.live_ids.access().needs_heads() { heads.of(&rooms).await? } else { vec![Head::Unknown; rooms.len()] };
+        let heads = if with_heads || stores.live_ids.access().needs_heads() {
+            heads.of(&rooms).await?
+        } else {
+            vec![Head::Unknown; rooms.len()]
+        };
         let rooms: Vec<(RoomId, Head)> = rooms.into_iter().zip(heads).collect();
         let of = Computed {
             run: &run,
