@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chat::ledger::{Item, Stage, State};
 use chat::visibility::Window;
-use chat::{Epoch, Head, Heads, Limits, Organization, OrganizationId, Plan, RoomId, Timestamp};
+use chat::{Access, Epoch, Head, Heads, Limits, Organization, OrganizationId, Plan, RoomId, Timestamp};
 use tokio_util::sync::CancellationToken;
 use worker::{Batcher, Cause, Consumer, ConsumerReport, Outgoing, Queue, QueueError, Verdict, Work};
 
@@ -40,6 +40,8 @@ struct CollectRooms {
     rooms: Batcher<OrganizationId, Result<Vec<RoomId>, Failed>>,
     send: Batcher<Outgoing, bool>,
     heads: Arc<dyn Heads>,
+    /// What a page of the merge will cost.
+    access: Access,
     limits: Arc<dyn Limits>,
     epoch: Epoch,
 }
@@ -57,6 +59,7 @@ impl CollectRooms {
             rooms,
             send: sender(&ports.room_queue),
             heads: Arc::clone(&ports.heads),
+            access: ports.live_ids.access(),
             limits: Arc::clone(&ports.limits),
             epoch: ports.epoch,
         }
@@ -78,9 +81,13 @@ impl CollectRooms {
             return Ok(Verdict::Done);
         }
         let rooms = call(&self.rooms, task.organization).await?;
-        let heads = match self.heads.of(&rooms).await {
-            Ok(heads) => heads,
-            Err(error) => return Ok(verdict_of(&error)),
+        let heads = if self.access.needs_heads() {
+            match self.heads.of(&rooms).await {
+                Ok(heads) => heads,
+                Err(error) => return Ok(verdict_of(&error)),
+            }
+        } else {
+            vec![Head::Unknown; rooms.len()]
         };
         let window = Window::at(task.as_of, &task.policy, self.epoch);
         let awake = |(_, head): &(RoomId, Head)| head.below(self.epoch) > window.from;

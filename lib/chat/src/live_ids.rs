@@ -80,6 +80,14 @@ pub enum Access {
     },
 }
 
+impl Access {
+    /// Whether it pays to ask for heads, so that quiet rooms are not opened. Where a page is local a head costs half as much, and
+    /// most rooms are opened all the same.
+    pub fn needs_heads(self) -> bool {
+        matches!(self, Self::RoundTrip { .. })
+    }
+}
+
 /// The live messages of rooms, as ids only.
 ///
 /// Laws (`tests/laws/live_ids.rs`):

@@ -2,13 +2,14 @@
 //!
 //! | Database | Key | Value |
 //! |---|---|---|
-//! | `live` | room ‖ complement of the oldest id | block of ids of messages that are not deleted |
-//! | `tombstones` | the same | block of ids that were deleted, so that a late creation does not bring them back |
+//! | `live` | room | its newest block of ids of messages that are not deleted |
+//! | `live_older` | room ‖ complement of the oldest id | its other blocks |
+//! | `tombstones`, `tombstones_older` | the same | blocks of ids that were deleted, so that a late creation does not bring them back |
 //! | `heads` | room | day of the newest live id or later: an upper bound |
 //! | `meta` | text | format, epoch, how far an unfinished load came |
 //!
-//! Heads stand here and not with the rooms in SQLite: a run asks for some 400,000 of them, and a row of SQLite
-//! through sqlx costs nine times what a look into the mapped tree does (`benches/stores`).
+//! Heads stand here and not with the rooms in SQLite: a row of SQLite through sqlx costs nine times what a look into the
+//! mapped tree does (`benches/stores`).
 
 mod block;
 #[cfg(test)]
@@ -23,7 +24,7 @@ use std::sync::Arc;
 
 use chat::{Day, Epoch, Head, MessageId, PageRequest, Pages, PortResult, RoomId};
 use heed::byteorder::{LE, NativeEndian};
-use heed::types::{Bytes, Str, U32, U64};
+use heed::types::{Str, U32, U64};
 use heed::{Database, DatabaseOpener, IntegerComparator, RoTxn, RwTxn, WithTls};
 
 pub use loader::{LoadReport, Loader};
@@ -70,31 +71,35 @@ impl PackedIndex {
     pub fn open(dir: &Path, map_size: MapSize, epoch: Epoch) -> PortResult<Self> {
         let store = Environment::open(dir, map_size)?;
         let opened = store.open_databases(|opener, txn| {
-            let live = opener.open_database::<Bytes, Bytes>(txn, Some("live"))?;
-            let tombstones = opener.open_database::<Bytes, Bytes>(txn, Some("tombstones"))?;
-            let heads = heads_options(opener).open(txn)?;
-            let meta = opener.open_database::<Str, U64<LE>>(txn, Some("meta"))?;
-            Ok(live
-                .zip(tombstones)
-                .zip(heads.zip(meta))
-                .map(|((live, tombstones), (heads, meta))| (live, tombstones, heads, meta)))
+            let live = (numbered(opener, "live").open(txn)?, opener.open_database(txn, Some("live_older"))?);
+            let dead =
+                (numbered(opener, "tombstones").open(txn)?, opener.open_database(txn, Some("tombstones_older"))?);
+            let others = (numbered(opener, "heads").open(txn)?, opener.open_database(txn, Some("meta"))?);
+            Ok(match (live, dead, others) {
+                ((Some(live), Some(live_older)), (Some(dead), Some(dead_older)), (Some(heads), Some(meta))) => {
+                    Some(((live, live_older), (dead, dead_older), (heads, meta)))
+                }
+                _ => None,
+            })
         })?;
-        let (live, tombstones, heads, meta) = match opened {
+        let (live, dead, (heads, meta)) = match opened {
             Some(databases) => databases,
             None => store.create_databases(|opener, txn| {
-                let live = opener.create_database::<Bytes, Bytes>(txn, Some("live"))?;
-                let tombstones = opener.create_database::<Bytes, Bytes>(txn, Some("tombstones"))?;
-                let heads = heads_options(opener).create(txn)?;
+                let live = (numbered(opener, "live").create(txn)?, opener.create_database(txn, Some("live_older"))?);
+                let dead = numbered(opener, "tombstones").create(txn)?;
+                let dead = (dead, opener.create_database(txn, Some("tombstones_older"))?);
+                let heads = numbered(opener, "heads").create(txn)?;
                 let meta = opener.create_database::<Str, U64<LE>>(txn, Some("meta"))?;
                 // Another process may have been faster: what it wrote stays.
                 if meta.get(txn, "format")?.is_none() {
                     meta.put(txn, "format", &FORMAT)?;
                     meta.put(txn, "epoch", &epoch.0.as_millis())?;
                 }
-                Ok((live, tombstones, heads, meta))
+                Ok((live, dead, (heads, meta)))
             })?,
         };
-        let index = Self { store, live: IdSets::new(live), tombstones: IdSets::new(tombstones), heads, meta, epoch };
+        let (live, tombstones) = (IdSets::new(live.0, live.1), IdSets::new(dead.0, dead.1));
+        let index = Self { store, live, tombstones, heads, meta, epoch };
         index.check_meta()?;
         Ok(index)
     }
@@ -223,12 +228,13 @@ impl PackedIndex {
     }
 }
 
-fn heads_options<'e, 'n>(
+/// A database under whole numbers.
+fn numbered<'e, 'n, V: 'static>(
     opener: &'n DatabaseOpener<'e, WithTls>,
-) -> heed::DatabaseOpenOptions<'e, 'n, WithTls, U64<NativeEndian>, U32<LE>, IntegerComparator> {
-    let mut options =
-        opener.database_options().types::<U64<NativeEndian>, U32<LE>>().key_comparator::<IntegerComparator>();
-    options.name("heads");
+    name: &'n str,
+) -> heed::DatabaseOpenOptions<'e, 'n, WithTls, U64<NativeEndian>, V, IntegerComparator> {
+    let mut options = opener.database_options().types::<U64<NativeEndian>, V>().key_comparator::<IntegerComparator>();
+    options.name(name);
     options
 }
 

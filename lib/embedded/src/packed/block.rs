@@ -9,8 +9,8 @@ use std::ops::Range;
 
 use chat::MessageId;
 
-/// The longest value. LMDB keeps a value of up to 2,014 bytes (under a key of 16) in the tree's leaf, so that two full blocks
-/// fill a page of 4 KiB; a longer one would take whole pages of its own.
+/// The longest block. LMDB keeps a value of up to 2,014 bytes (under a key of 16, or a key and an id of 8 each) in the tree's
+/// leaf, so that two full blocks fill a page of 4 KiB; a longer one would take whole pages of its own.
 pub(crate) const MAX_BYTES: usize = 2_000;
 const HEADER_BYTES: usize = 4;
 /// The widest offset that one unaligned read of 64 bits always covers; wider ones are stored with all 64.
@@ -74,9 +74,8 @@ pub(crate) fn fitting(ids: &[MessageId], most: usize) -> usize {
     ids.len().min(most)
 }
 
-/// Packs `ids` (strictly ascending, not empty, as many as [`fitting`] says) into `out`, replacing what was there.
+/// Packs `ids` (strictly ascending, not empty, as many as [`fitting`] says) and appends the block to `out`.
 pub(crate) fn encode(ids: &[MessageId], out: &mut Vec<u8>) {
-    out.clear();
     let (Some(oldest), Some(newest)) = (ids.first(), ids.last()) else { return };
     let (workers, counters) = ids.iter().fold((0, 0), |(w, c), id| (w | worker(*id), c | counter(*id)));
     let shape = Shape::of(newest.millis() - oldest.millis(), workers, counters);
@@ -85,18 +84,19 @@ pub(crate) fn encode(ids: &[MessageId], out: &mut Vec<u8>) {
     // Worker bits (at most 10) and counter bits (at most 12) take four bits each.
     out.push((shape.worker_bits << 4 | shape.counter_bits) as u8);
     out.push(shape.width as u8);
+    let body = out.len();
     // Eight bytes more than needed, so that each offset is or-ed in as one word.
-    out.resize(HEADER_BYTES + shape.body_bytes(ids.len()) + 8, 0);
+    out.resize(body + shape.body_bytes(ids.len()) + 8, 0);
     let mut bit = 0;
     for id in ids {
         let word = shape.offset(*id, oldest.millis()) << (bit & 7);
-        let at = HEADER_BYTES + (bit >> 3);
+        let at = body + (bit >> 3);
         for (byte, more) in out[at..at + 8].iter_mut().zip(word.to_le_bytes()) {
             *byte |= more;
         }
         bit += shape.width as usize;
     }
-    out.truncate(HEADER_BYTES + shape.body_bytes(ids.len()));
+    out.truncate(body + shape.body_bytes(ids.len()));
 }
 
 /// A packed block as it lies in the store.
@@ -169,9 +169,11 @@ impl<'a> Block<'a> {
     }
 
     /// The ids of `range`, newest first.
-    pub(crate) fn newest_first(&self, range: Range<usize>) -> impl ExactSizeIterator<Item = MessageId> {
+    pub(crate) fn newest_first(&self, range: Range<usize>) -> impl ExactSizeIterator<Item = MessageId> + use<'a> {
         let end = range.end.min(self.count);
-        (range.start.min(end)..end).rev().map(|index| self.id(index))
+        // A copy, so that what is common to all ids stays in registers while they are written elsewhere.
+        let block = *self;
+        (range.start.min(end)..end).rev().map(move |index| block.id(index))
     }
 }
 
