@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use futures::future::{join, join_all};
+use tokio::time::Instant;
 use worker::{Delivery, Outgoing, Queue, QueueError, Receipt};
 
 use crate::random::{case_count, seed};
