@@ -10,9 +10,10 @@
 //! - **Stop**: receive no more, give back what has not begun, let the rest finish for a while, then drop it, forgive the
 //!   attempt and give it back.
 
+mod report;
+
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -23,6 +24,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, warn};
 
+pub use self::report::ConsumerReport;
+use self::report::{Counters, count};
 use crate::batcher::{Batcher, Batching};
 use crate::work::{Attempts, Begin, Cause, Verdict, Work};
 use crate::{Backoff, Delivery, Queue, QueueError, Receipt};
@@ -52,55 +55,6 @@ const SUSPECT_RECEIVES: u32 = 3;
 const LAST_RECEIVE: Duration = Duration::from_millis(100);
 /// How long forgiving and giving back may take at a stop.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-
-/// What a consumer did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ConsumerReport {
-    /// Tasks done.
-    pub done: u64,
-    /// Attempts that failed and are repeated.
-    pub again: u64,
-    /// Tasks parked after their last attempt.
-    pub parked: u64,
-    /// Tasks that can never succeed.
-    pub buried: u64,
-    /// Messages with nothing to do.
-    pub dropped: u64,
-    /// Messages given back at a stop.
-    pub released: u64,
-    /// Messages lost to somebody else while in work.
-    pub lost: u64,
-    /// Messages that mean nothing.
-    pub unreadable: u64,
-}
-
-#[derive(Default)]
-struct Counters {
-    done: AtomicU64,
-    again: AtomicU64,
-    parked: AtomicU64,
-    buried: AtomicU64,
-    dropped: AtomicU64,
-    released: AtomicU64,
-    lost: AtomicU64,
-    unreadable: AtomicU64,
-}
-
-impl Counters {
-    fn report(&self) -> ConsumerReport {
-        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        ConsumerReport {
-            done: get(&self.done),
-            again: get(&self.again),
-            parked: get(&self.parked),
-            buried: get(&self.buried),
-            dropped: get(&self.dropped),
-            released: get(&self.released),
-            lost: get(&self.lost),
-            unreadable: get(&self.unreadable),
-        }
-    }
-}
 
 /// A message in flight, as the heartbeat sees it.
 struct Held {
@@ -409,10 +363,6 @@ impl<W: Work> Inner<W> {
     async fn acknowledge(&self, delivery: &Delivery) {
         self.done.call(delivery.receipt.clone()).await;
     }
-}
-
-fn count(counter: &AtomicU64) {
-    counter.fetch_add(1, Ordering::Relaxed);
 }
 
 fn panic_words(panic: &(dyn std::any::Any + Send)) -> String {
