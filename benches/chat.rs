@@ -15,7 +15,7 @@
 //! - messages: evenly over 40 days, 30 % are older (exponential, 150 days more); in 13 % of rooms all are; 2 % are deleted
 //! - ids of organizations, accounts and rooms say nothing of size; message ids come from 32 workers that count 0 to 2
 //!
-//! Messages are drawn in the order of time, so none are kept: memory grows with rooms and accounts, by some 50 bytes each.
+//! Messages are drawn in the order of time, so none are kept: memory grows with rooms and accounts alone, 53 MB above.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
