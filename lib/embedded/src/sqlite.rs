@@ -182,6 +182,7 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .pragma("cache_size", "-16384")
         .pragma("mmap_size", "268435456")
         .pragma("temp_store", "MEMORY")
+        .pragma("wal_autocheckpoint", "8000")
         .row_buffer_size(ROWS_AHEAD)
         .disable_statement_logging()
 }
