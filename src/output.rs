@@ -9,6 +9,24 @@ use serde::Serialize;
 /// Columns of a table that is not on a terminal, and the most that a table takes on one.
 const WIDTH: u16 = 80;
 
+/// Prints a line for whoever reads standard output. A reader that has seen enough (`lanner status --watch | head`) ends the
+/// program quietly.
+macro_rules! say {
+    ($($words:tt)*) => { $crate::output::line(format_args!($($words)*)) };
+}
+pub(crate) use say;
+
+/// What [`say!`] does.
+pub(crate) fn line(words: std::fmt::Arguments<'_>) {
+    let written = writeln!(std::io::stdout().lock(), "{words}");
+    let Err(error) = written else { return };
+    if error.kind() == std::io::ErrorKind::BrokenPipe {
+        std::process::exit(i32::from(crate::exit::DONE));
+    }
+    eprintln!("lanner: standard output: {error}");
+    std::process::exit(i32::from(crate::exit::FAILED));
+}
+
 /// Writes one JSON value and a line end to standard output.
 pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();

@@ -11,7 +11,7 @@ use super::run::{Start, drive, exit_code};
 use super::{App, Question, manual_run_id};
 use crate::demo_chat;
 use crate::exit::{Failure, Outcome};
-use crate::output::{self, Column, minute, or_dash, table, thousands};
+use crate::output::{self, Column, minute, or_dash, say, table, thousands};
 use crate::wiring;
 
 /// Make a small chat, compute its limits and show the result
@@ -33,7 +33,7 @@ pub(crate) async fn run(app: &App, args: &DemoArgs) -> Outcome {
     if !tables.is_dir() {
         make(app, dir, &tables).await?;
     } else if !app.json {
-        println!("using the chat in {}; remove the folder to start over\n", dir.display());
+        say!("using the chat in {}; remove the folder to start over\n", dir.display());
     }
     let opened = wiring::open(&app.settings, wiring::Access::Write, "demo").await?;
     let new = extract_organizations::all_free(manual_run_id("demo")?, as_of, policy);
@@ -56,7 +56,7 @@ async fn make(app: &App, dir: &Path, tables: &Path) -> Result<(), Failure> {
     if !demo_chat::is_whole(&unfinished) {
         let chat = demo_chat::write(&unfinished, Timestamp::now())?;
         if !app.json {
-            println!(
+            say!(
                 "a small chat: {} organizations, {} rooms, {} messages of the last 60 days\n",
                 chat.organizations,
                 chat.rooms,
@@ -93,8 +93,8 @@ async fn show(app: &App, ports: &jobs::Ports, as_of: Timestamp, seconds: f64) ->
             or_dash(row.first_visible_message_id()),
         ]
     });
-    println!("{}", table(&columns, cells));
-    println!(
+    say!("{}", table(&columns, cells));
+    say!(
         "\n{} free organizations as of {as_of}, in {seconds:.2} s.\n\
          \"count\": more messages than the policy shows, so the boundary is the first\n\
          visible id; \"age\": only the age limits.",
@@ -108,7 +108,7 @@ async fn show(app: &App, ports: &jobs::Ports, as_of: Timestamp, seconds: f64) ->
 fn try_next(dir: &Path, organization: Option<OrganizationId>) {
     let id = organization.map_or_else(|| "1".to_owned(), |id| id.to_string());
     let program = std::env::args().next().unwrap_or_else(|| "lanner".to_owned());
-    println!("\nTry next:");
+    say!("\nTry next:");
     for (command, about) in [
         (format!("explain --organization {id}"), "why it sees what it sees"),
         (format!("rerun --organization {id} --max-messages 1000 --dry-run"), "what another policy would change"),
@@ -116,6 +116,6 @@ fn try_next(dir: &Path, organization: Option<OrganizationId>) {
         ("limits export".to_owned(), "the limits as CSV"),
         ("runs".to_owned(), "what was run"),
     ] {
-        println!("  # {about}\n  {program} --data-dir {} {command}", dir.display());
+        say!("  # {about}\n  {program} --data-dir {} {command}", dir.display());
     }
 }

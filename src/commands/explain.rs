@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::App;
 use crate::exit::{self, Outcome};
-use crate::output::{self, Column, facts, minute, or_dash, table, thousands};
+use crate::output::{self, Column, facts, minute, or_dash, say, table, thousands};
 use crate::wiring;
 
 /// Explain what an organization sees: which rule binds, which rooms contribute, what is hidden
@@ -71,7 +71,7 @@ fn print(found: &Explanation, ports: &jobs::Ports, rooms_shown: usize) {
         .stored
         .as_ref()
         .map_or_else(|| "never".to_owned(), |row| format!("as of {} by run {}", row.version.as_of, row.run));
-    println!(
+    say!(
         "{}",
         facts(&[
             ("organization", found.organization.id.to_string()),
@@ -104,9 +104,9 @@ fn print(found: &Explanation, ports: &jobs::Ports, rooms_shown: usize) {
                 or_dash(share.newest.map(|id| minute(ports.epoch.time_of(id)))),
             ]
         });
-        println!("\n{}", table(&columns, rows));
+        say!("\n{}", table(&columns, rows));
         if found.rooms.len() > rooms_shown {
-            println!("... and {} more rooms (--rooms N)", thousands((found.rooms.len() - rooms_shown) as u64));
+            say!("... and {} more rooms (--rooms N)", thousands((found.rooms.len() - rooms_shown) as u64));
         }
     }
     print_past(found);
@@ -119,7 +119,7 @@ fn print_past(found: &Explanation) {
             let error = row.error.clone().filter(|_| row.state != State::Done).unwrap_or_default();
             vec![run.to_string(), row.state.to_string(), row.attempts.to_string(), error]
         });
-        println!("\n{}", table(&columns, rows));
+        say!("\n{}", table(&columns, rows));
     }
     if !found.history.is_empty() {
         let columns =
@@ -128,6 +128,6 @@ fn print_past(found: &Explanation) {
             .history
             .iter()
             .map(|entry| vec![minute(entry.as_of), or_dash(entry.old), or_dash(entry.new), entry.cause.clone()]);
-        println!("\n{}", table(&columns, rows));
+        say!("\n{}", table(&columns, rows));
     }
 }

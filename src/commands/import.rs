@@ -8,7 +8,7 @@ use import::{Discard, ImportError, ImportOptions, ImportReport, Load, Progress a
 
 use super::{Action, App};
 use crate::exit::{self, Failure, Outcome};
-use crate::output::{self, Column, table, thousands};
+use crate::output::{self, Column, say, table, thousands};
 use crate::progress::Progress;
 use crate::wiring;
 
@@ -48,7 +48,7 @@ pub(crate) async fn run(app: &App, args: &ImportArgs) -> Outcome {
         print(&report);
     }
     if args.dry_run && !app.json {
-        println!("dry run: nothing was changed");
+        say!("dry run: nothing was changed");
     }
     let left_out: u64 = report.tables.values().map(|table| table.left_out.count()).sum();
     Ok(if left_out > 0 { exit::PARTIAL } else { exit::DONE })
@@ -162,23 +162,23 @@ fn print(report: &ImportReport) {
         let counts = [table.rows, table.loaded, table.duplicates, table.left_out.count()];
         std::iter::once(table.file.clone()).chain(counts.map(thousands)).collect()
     });
-    println!("{}\n", table(&columns, rows));
-    println!("epoch of the message ids: {}", report.epoch.0);
-    println!("messages: {} live, {} deleted", thousands(report.live_messages), thousands(report.deleted_messages));
+    say!("{}\n", table(&columns, rows));
+    say!("epoch of the message ids: {}", report.epoch.0);
+    say!("messages: {} live, {} deleted", thousands(report.live_messages), thousands(report.deleted_messages));
     if report.ended_memberships > 0 {
-        println!("memberships that have ended: {}", thousands(report.ended_memberships));
+        say!("memberships that have ended: {}", thousands(report.ended_memberships));
     }
     for table in report.tables.values() {
         if !table.ignored_columns.is_empty() {
-            println!("{}: ignored columns: {}", table.file, table.ignored_columns.join(", "));
+            say!("{}: ignored columns: {}", table.file, table.ignored_columns.join(", "));
         }
     }
     if !report.ignored_files.is_empty() {
-        println!("ignored files: {}", report.ignored_files.join(", "));
+        say!("ignored files: {}", report.ignored_files.join(", "));
     }
     let named = report.tables.values().flat_map(|table| &table.left_out.rows);
     for bad in named.take(NAMED) {
-        println!("left out: {bad}");
+        say!("left out: {bad}");
     }
 }
 

@@ -8,7 +8,7 @@ use worker::ConsumerReport;
 use super::run::exit_code;
 use super::{Action, App, Question, manual_run_id};
 use crate::exit::{Failure, Outcome};
-use crate::output::{facts, json, thousands};
+use crate::output::{facts, json, say, thousands};
 use crate::progress::Progress;
 use crate::wiring;
 
@@ -64,7 +64,7 @@ pub(crate) async fn extract(app: &App, args: &ExtractArgs) -> Outcome {
         if app.json {
             json(&serde_json::json!({"run": extracted.run, "sent": extracted.sent, "released": extracted.released}))?;
         } else {
-            println!(
+            say!(
                 "{}",
                 facts(&[
                     ("run", extracted.run.id.to_string()),
@@ -85,7 +85,7 @@ pub(crate) async fn extract(app: &App, args: &ExtractArgs) -> Outcome {
     if app.json {
         json(&progress)?;
     } else {
-        println!("{} is {}", progress.run.id, progress.phase());
+        say!("{} is {}", progress.run.id, progress.phase());
     }
     Ok(exit_code(app, &progress))
 }
@@ -141,10 +141,7 @@ fn print_report(app: &App, name: &str, report: ConsumerReport) -> Result<(), Fai
     }
     let words: Vec<String> =
         counts.iter().filter(|(_, n)| *n > 0).map(|(word, n)| format!("{} {word}", thousands(*n))).collect();
-    println!(
-        "{name}: stopped; {}",
-        if words.is_empty() { "there was nothing to do".to_owned() } else { words.join(", ") }
-    );
+    say!("{name}: stopped; {}", if words.is_empty() { "there was nothing to do".to_owned() } else { words.join(", ") });
     Ok(())
 }
 

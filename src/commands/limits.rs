@@ -8,7 +8,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use super::App;
 use super::rerun::limited_by;
 use crate::exit::{self, Failure, Outcome};
-use crate::output::{self, facts, or_dash, thousands};
+use crate::output::{self, facts, or_dash, say, thousands};
 use crate::wiring;
 
 /// Rows of one page.
@@ -65,10 +65,10 @@ async fn get(app: &App, ports: &jobs::Ports, id: OrganizationId) -> Outcome {
         return Ok(exit::DONE);
     }
     let Some(row) = row else {
-        println!("organization {id}: not computed; age alone limits until a run covers it");
+        say!("organization {id}: not computed; age alone limits until a run covers it");
         return Ok(exit::DONE);
     };
-    println!(
+    say!(
         "{}",
         facts(&[
             ("organization", row.organization.to_string()),

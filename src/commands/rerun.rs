@@ -9,7 +9,7 @@ use serde_json::json;
 use super::run::{Start, drive, exit_code, outcome_of};
 use super::{Action, App, Question, manual_run_id};
 use crate::exit::{self, Failure, Outcome};
-use crate::output::{self, Column, or_dash, table};
+use crate::output::{self, Column, or_dash, say, table};
 use crate::wiring;
 
 /// Compute the limit of one organization again, and store it
@@ -91,8 +91,8 @@ fn show(app: &App, before: &Difference, after: Option<&LimitRow>, words: &str) -
     line("as of", &|row| row.version.as_of.to_string());
     let head = before.organization.id.to_string();
     let text = table(&columns, rows);
-    println!("{}", text.replacen("organization", &format!("{head:12}"), 1));
-    println!("\n{words}");
+    say!("{}", text.replacen("organization", &format!("{head:12}"), 1));
+    say!("\n{words}");
     Ok(())
 }
 

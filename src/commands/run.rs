@@ -11,7 +11,7 @@ use worker::{ConsumerReport, QueueError};
 
 use super::{Action, App, Question, manual_run_id};
 use crate::exit::{self, Failure, Outcome};
-use crate::output::{facts, json, thousands};
+use crate::output::{facts, json, say, thousands};
 use crate::progress::Progress;
 use crate::wiring;
 
@@ -156,7 +156,7 @@ fn report(app: &App, progress: &RunProgress, seconds: f64) -> Result<(), Failure
         .policy
         .max_age_ms
         .map_or_else(|| "any age".to_owned(), |ms| format!("none older than {}", age_in_words(ms)));
-    println!(
+    say!(
         "{}",
         facts(&[
             ("run", progress.run.id.to_string()),
@@ -168,7 +168,7 @@ fn report(app: &App, progress: &RunProgress, seconds: f64) -> Result<(), Failure
         ])
     );
     if counts.failures() > 0 {
-        println!("\nlanner status --run {} shows what failed and why", progress.run.id);
+        say!("\nlanner status --run {} shows what failed and why", progress.run.id);
     }
     Ok(())
 }

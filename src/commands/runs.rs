@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::App;
 use crate::exit::{self, Failure, Outcome};
-use crate::output::{self, Column, facts, minute, or_dash, table, thousands};
+use crate::output::{self, Column, facts, minute, or_dash, say, table, thousands};
 use crate::wiring;
 
 /// Failed organizations that `status` shows.
@@ -31,14 +31,13 @@ pub(crate) async fn list(app: &App, args: &RunsArgs) -> Outcome {
         return Ok(exit::DONE);
     }
     if runs.is_empty() {
-        println!("no runs yet: lanner run makes one");
+        say!("no runs yet: lanner run makes one");
         return Ok(exit::DONE);
     }
     let columns = [
         Column::Text("run"),
         Column::Text("as of"),
         Column::Text("state"),
-        Column::Number("expected"),
         Column::Number("settled"),
         Column::Number("failed"),
     ];
@@ -47,12 +46,11 @@ pub(crate) async fn list(app: &App, args: &RunsArgs) -> Outcome {
             progress.run.id.to_string(),
             minute(progress.run.as_of),
             progress.phase().to_string(),
-            thousands(progress.counts.expected()),
-            thousands(progress.counts.settled()),
+            format!("{}/{}", thousands(progress.counts.settled()), thousands(progress.counts.expected())),
             thousands(progress.counts.failures()),
         ]
     });
-    println!("{}", table(&columns, rows));
+    say!("{}", table(&columns, rows));
     Ok(exit::DONE)
 }
 
@@ -83,7 +81,7 @@ pub(crate) async fn status(app: &App, args: &StatusArgs) -> Outcome {
                     return Ok(exit::DONE);
                 }
                 None => {
-                    println!("no runs yet: lanner run makes one");
+                    say!("no runs yet: lanner run makes one");
                     return Ok(exit::DONE);
                 }
             },
@@ -91,7 +89,7 @@ pub(crate) async fn status(app: &App, args: &StatusArgs) -> Outcome {
         let over = matches!(progress.phase(), Phase::Finished | Phase::Cancelled);
         if shown.as_ref() != Some(&progress.counts) || over {
             if shown.is_some() && !app.json {
-                println!();
+                say!("");
             }
             show(app, &progress, ports).await?;
             shown = Some(progress.counts.clone());
@@ -138,7 +136,7 @@ async fn show(app: &App, progress: &Progress, ports: &jobs::Ports) -> Result<(),
     }
     lines.push(("opened", progress.run.opened_at.to_string()));
     lines.push(("last finished", or_dash(progress.last_finished_at)));
-    println!("{}", facts(&lines));
+    say!("{}", facts(&lines));
     if !bad.is_empty() {
         let columns = [
             Column::Number("organization"),
@@ -156,7 +154,7 @@ async fn show(app: &App, progress: &Progress, ports: &jobs::Ports) -> Result<(),
                 row.error.clone().unwrap_or_default(),
             ]
         });
-        println!("\n{}", table(&columns, rows));
+        say!("\n{}", table(&columns, rows));
     }
     Ok(())
 }

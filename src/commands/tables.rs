@@ -6,7 +6,7 @@ use clap::Args;
 use jobs::{JOBS, Shape};
 
 use crate::exit::{self, Failure, Outcome};
-use crate::output::{self, Column, table};
+use crate::output::{self, Column, say, table};
 use crate::settings::{DEFAULTS, Settings};
 
 /// Prints the table of all jobs.
@@ -20,9 +20,9 @@ pub(crate) fn jobs(as_json: bool) -> Outcome {
         let shape = if job.shape == Shape::RunsOnce { "once" } else { "on" };
         vec![job.name.to_owned(), shape.to_owned(), job.reads.join(", "), job.writes.join(", ")]
     });
-    println!("{}\n", table(&columns, rows));
+    say!("{}\n", table(&columns, rows));
     let abouts = JOBS.iter().map(|job| vec![job.name.to_owned(), job.about.to_owned()]);
-    println!("{}", table(&[Column::Text("job"), Column::Text("what it does")], abouts));
+    say!("{}", table(&[Column::Text("job"), Column::Text("what it does")], abouts));
     Ok(exit::DONE)
 }
 
@@ -36,7 +36,7 @@ pub(crate) struct SettingsArgs {
 
 pub(crate) fn settings(as_json: bool, file: Option<&Path>, args: &SettingsArgs) -> Outcome {
     if args.defaults {
-        print!("{DEFAULTS}");
+        say!("{}", DEFAULTS.trim_end());
         return Ok(exit::DONE);
     }
     let wrong = |error| Failure::new(exit::CONFIGURATION, error);
@@ -45,8 +45,8 @@ pub(crate) fn settings(as_json: bool, file: Option<&Path>, args: &SettingsArgs) 
     if as_json {
         output::json(&effective)?;
     } else {
-        print!("{}", toml::to_string(&effective).map_err(anyhow::Error::from)?);
-        println!("\n# lanner settings --defaults tells what each key means");
+        say!("{}", toml::to_string(&effective).map_err(anyhow::Error::from)?.trim_end());
+        say!("\n# lanner settings --defaults tells what each key means");
     }
     Ok(exit::DONE)
 }
