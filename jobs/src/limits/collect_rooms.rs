@@ -1,5 +1,5 @@
-//! `collect-rooms`: finds the rooms that an organization sees now, drops the ones that have been quiet for longer than the
-//! policy's age, and sends the rest to the merge.
+//! `collect-rooms`: finds the rooms that an organization sees now and sends them to the merge. Where a page is a request it
+//! first drops the ones that have been quiet for longer than the policy's age; where pages are local, asking would cost more.
 
 use std::sync::Arc;
 
