@@ -114,7 +114,7 @@ fn as_json(progress: &Progress) -> serde_json::Value {
 }
 
 async fn show(app: &App, progress: &Progress, ports: &jobs::Ports) -> Result<(), Failure> {
-    let filter = Filter { states: vec![State::Failed, State::Parked, State::Retrying], after: None };
+    let filter = Filter { states: vec![State::Failed, State::Parked, State::Retrying], ..Filter::default() };
     let bad = ports.ledger.organizations(&progress.run.id, &filter, FAILURES_SHOWN).await?;
     if app.json {
         let mut value = as_json(progress);

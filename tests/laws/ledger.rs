@@ -21,6 +21,7 @@ laws! {
         opening_a_run_that_exists_joins_it_as_it_stands,
         registering_again_changes_nothing,
         terminal_is_terminal,
+        reopening_begins_what_failed_anew_and_nothing_else,
         beginning_tells_why_there_is_nothing_to_do,
         a_changed_boundary_is_in_the_history_once,
         pages_are_ascending_disjoint_and_complete,
@@ -233,6 +234,42 @@ async fn terminal_is_terminal(adapter: &Subject) {
     assert!(matches!(open, PortError::Refused { .. }), "{open:?}");
 }
 
+async fn reopening_begins_what_failed_anew_and_nothing_else(adapter: &Subject) {
+    let (_folder, ledger) = filled(adapter, "r", 6).await;
+    sure(async || ledger.begin(Stage::CollectRooms, &items("r", 0..6), at(1)).await).await;
+    let lost = [(item("r", 0), failure("throttled", "too fast")), (item("r", 1), failure("poison", "bad row"))];
+    sure(async || ledger.fail(&lost).await).await;
+    let ends = [State::Parked, State::Failed, State::Done, State::Superseded, State::Released];
+    let settlements: Vec<_> = ends.iter().zip(0..).map(|(state, id)| end("r", id, *state)).collect();
+    sure(async || ledger.settle(&settlements).await).await;
+    let before = all(&*ledger, "r").await;
+    let classes = sure(async || ledger.error_classes(&run("r")).await).await;
+    let found: Vec<_> = classes.iter().map(|c| (c.state, c.organizations, c.example)).collect();
+    assert_eq!(
+        found,
+        [(State::Failed, 1, OrganizationId::from_bits(1)), (State::Parked, 1, OrganizationId::from_bits(0))]
+    );
+
+    let mut asked = items("r", [0, 1, 2, 3, 4, 5, 77]);
+    asked.push(item("other", 1));
+    sure(async || ledger.reopen(&asked).await).await;
+    let after = all(&*ledger, "r").await;
+    for (old, new) in before.iter().zip(&after) {
+        if old.state.is_failure() {
+            assert_eq!((new.state, new.attempts, new.started_at, new.finished_at), (State::Pending, 0, None, None));
+            assert_eq!((&new.error_class, &new.error), (&old.error_class, &old.error), "the failure stays to be read");
+        } else {
+            assert_eq!(old, new);
+        }
+    }
+    assert_eq!(counts(&*ledger, "r").await.expected(), 6);
+    assert!(sure(async || ledger.error_classes(&run("r")).await).await.is_empty());
+
+    sure(async || ledger.settle(&[end("r", 0, State::Parked)]).await).await;
+    sure(async || ledger.cancel_run(&run("r"), at(50)).await).await;
+    assert_eq!(sure(async || ledger.reopen(&items("r", [0])).await).await, [false], "a cancelled run stays so");
+}
+
 async fn beginning_tells_why_there_is_nothing_to_do(adapter: &Subject) {
     let (_folder, ledger) = filled(adapter, "r", 3).await;
     sure(async || ledger.settle(&[end("r", 1, State::Parked)]).await).await;
@@ -408,7 +445,7 @@ async fn pages_are_ascending_disjoint_and_complete(adapter: &Subject) {
         };
         let expected: Vec<u64> = (0..50).filter(wanted).collect();
         let mut found = Vec::new();
-        let mut filter = Filter { states: states.clone(), after: None };
+        let mut filter = Filter { states: states.clone(), ..Filter::default() };
         loop {
             let page = sure(async || ledger.organizations(&run("r"), &filter, 7).await).await;
             found.extend(page.iter().map(|row| row.organization.get()));

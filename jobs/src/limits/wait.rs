@@ -94,7 +94,7 @@ async fn queues_are_empty(ports: &Ports) -> bool {
 
 async fn send_again(ports: &Ports, progress: &Progress) -> Result<(), WaitError> {
     let unsettled = vec![State::Pending, State::Running, State::Retrying];
-    let mut filter = Filter { states: unsettled, after: None };
+    let mut filter = Filter { states: unsettled, ..Filter::default() };
     loop {
         let page = ports.ledger.organizations(&progress.run.id, &filter, RESEND).await?;
         let ids: Vec<_> = page.iter().map(|row| row.organization).collect();

@@ -4,8 +4,8 @@ use std::future::Future;
 
 use async_trait::async_trait;
 use chat::ledger::{
-    AuditEntry, Begun, Failure, Filter, HistoryEntry, Item, NewRun, Progress, Run, RunOrganization, Settlement, Stage,
-    UnreadableMessage,
+    AuditEntry, Begun, ErrorClass, Failure, Filter, HistoryEntry, Item, NewRun, Progress, Run, RunOrganization,
+    Settlement, Stage, UnreadableMessage,
 };
 use chat::{Ledger, OrganizationId, PortError, PortResult, RunId, Timestamp};
 
@@ -73,6 +73,14 @@ impl<T: Ledger> Ledger for Flaky<T> {
 
     async fn settle(&self, settlements: &[Settlement]) -> PortResult<Vec<bool>> {
         self.ledger(self.inner.settle(settlements)).await
+    }
+
+    async fn reopen(&self, items: &[Item]) -> PortResult<Vec<bool>> {
+        self.ledger(self.inner.reopen(items)).await
+    }
+
+    async fn error_classes(&self, run: &RunId) -> PortResult<Vec<ErrorClass>> {
+        self.ledger(self.inner.error_classes(run)).await
     }
 
     async fn organizations(&self, run: &RunId, filter: &Filter, limit: usize) -> PortResult<Vec<RunOrganization>> {

@@ -15,7 +15,8 @@ use crate::{OrganizationId, PortResult, RunId, Timestamp};
 ///
 /// Laws (`tests/laws/ledger.rs`):
 /// - Counts are derived from states and never incremented: the expected number is the sum over the states at all times.
-/// - A terminal state is terminal: settling again changes nothing and answers `false`.
+/// - A terminal state is terminal: settling again changes nothing and answers `false`. Only [`Ledger::reopen`] begins a failed or
+///   parked organization anew.
 /// - Opening a run that exists, registering an organization that is registered: nothing is changed, nothing is lost.
 /// - Beginning counts before any work is done; forgiving takes back exactly one attempt; a new stage starts from 1.
 /// - One call is one transaction, and is durable when it returns.
@@ -58,6 +59,13 @@ pub trait Ledger: Send + Sync {
     /// Ends organizations. True for each that became terminal by this call. A changed boundary is added to the history in
     /// the same transaction.
     async fn settle(&self, settlements: &[Settlement]) -> PortResult<Vec<bool>>;
+
+    /// Makes failed and parked organizations pending again, without an attempt; their last failure stays to be read. True for each
+    /// that this call opened; false for one in another state, an unknown one, and one of a cancelled run.
+    async fn reopen(&self, items: &[Item]) -> PortResult<Vec<bool>>;
+
+    /// What fails in a run, by state and class: the most frequent first.
+    async fn error_classes(&self, run: &RunId) -> PortResult<Vec<ErrorClass>>;
 
     /// Organizations of a run, ascending, at most `limit`.
     async fn organizations(&self, run: &RunId, filter: &Filter, limit: usize) -> PortResult<Vec<RunOrganization>>;

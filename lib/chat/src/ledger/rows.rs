@@ -103,8 +103,25 @@ pub struct RunOrganization {
 pub struct Filter {
     /// Only these states; empty = all.
     pub states: Vec<State>,
+    /// Only organizations whose last failure is of this class.
+    pub error_class: Option<String>,
     /// Only organizations above this one.
     pub after: Option<OrganizationId>,
+}
+
+/// Organizations of a run that stand in one state with failures of one class.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ErrorClass {
+    /// The state: failed, parked or retrying.
+    pub state: State,
+    /// The class of the last failure; empty where none is noted.
+    pub class: String,
+    /// How many organizations.
+    pub organizations: u64,
+    /// The lowest of them.
+    pub example: OrganizationId,
+    /// The last failure of the example, in words.
+    pub error: String,
 }
 
 /// A change of an organization's boundary.

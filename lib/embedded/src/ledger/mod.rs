@@ -3,6 +3,7 @@
 //! Counts are never stored: they are counted from the states over an index that holds nothing else.
 
 mod attempts;
+mod failures;
 mod notes;
 mod organizations;
 mod rows;
@@ -13,8 +14,8 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use chat::ledger::{
-    AuditEntry, Begun, Failure, Filter, HistoryEntry, Item, NewRun, Progress, Run, RunOrganization, Settlement, Stage,
-    UnreadableMessage,
+    AuditEntry, Begun, ErrorClass, Failure, Filter, HistoryEntry, Item, NewRun, Progress, Run, RunOrganization,
+    Settlement, Stage, UnreadableMessage,
 };
 use chat::{Ledger, OrganizationId, PortResult, RunId, Timestamp};
 
@@ -123,6 +124,14 @@ impl Ledger for SqliteLedger {
 
     async fn settle(&self, settlements: &[Settlement]) -> PortResult<Vec<bool>> {
         self.settle_organizations(settlements).await
+    }
+
+    async fn reopen(&self, items: &[Item]) -> PortResult<Vec<bool>> {
+        self.reopen_organizations(items).await
+    }
+
+    async fn error_classes(&self, run: &RunId) -> PortResult<Vec<ErrorClass>> {
+        self.classes_of(run).await
     }
 
     async fn organizations(&self, run: &RunId, filter: &Filter, limit: usize) -> PortResult<Vec<RunOrganization>> {

@@ -23,18 +23,22 @@ impl SqliteLedger {
             rows = sqlx::query(concat!(
                 "SELECT ",
                 organization_columns!(),
-                " FROM run_organizations AS o WHERE o.run = ?1 AND o.organization > ?2 ORDER BY o.organization LIMIT ?3"
+                " FROM run_organizations AS o WHERE o.run = ?1 AND o.organization > ?2
+                  AND (?4 IS NULL OR o.error_class = ?4) ORDER BY o.organization LIMIT ?3"
             ))
             .bind(head.number)
             .bind(after)
             .bind(limit_rows)
+            .bind(&filter.error_class)
             .fetch_all(&mut *tx)
             .await
             .map_err(|e| self.database.error(e))?;
         }
         // A page of each state by its index, then merged: a rare state is found without reading a million rows.
         for state in State::ALL.into_iter().filter(|state| filter.states.contains(state)) {
-            rows.extend(self.page_of_state(&mut tx, head.number, state, after, limit_rows).await?);
+            rows.extend(
+                self.page_of_state(&mut tx, (head.number, state), &filter.error_class, after, limit_rows).await?,
+            );
         }
         let mut page: Vec<RunOrganization> =
             rows.iter().map(|row| self.organization_row(row)).collect::<PortResult<_>>()?;
@@ -46,8 +50,8 @@ impl SqliteLedger {
     async fn page_of_state(
         &self,
         tx: &mut Tx,
-        run: i64,
-        state: State,
+        (run, state): (i64, State),
+        error_class: &Option<String>,
         after: i64,
         limit: i64,
     ) -> PortResult<Vec<SqliteRow>> {
@@ -55,12 +59,14 @@ impl SqliteLedger {
             "SELECT ",
             organization_columns!(),
             " FROM run_organizations AS o INDEXED BY run_organizations_by_state
-              WHERE o.run = ?1 AND o.state = ?2 AND o.organization > ?3 ORDER BY o.organization LIMIT ?4"
+              WHERE o.run = ?1 AND o.state = ?2 AND o.organization > ?3 AND (?5 IS NULL OR o.error_class = ?5)
+              ORDER BY o.organization LIMIT ?4"
         ))
         .bind(run)
         .bind(state.as_str())
         .bind(after)
         .bind(limit)
+        .bind(error_class)
         .fetch_all(&mut **tx)
         .await
         .map_err(|e| self.database.error(e))
