@@ -27,6 +27,7 @@ pub(crate) struct Settings {
     pub(crate) ledger: Adapter,
     pub(crate) queue: Adapter,
     pub(crate) workers: Workers,
+    pub(crate) http: Http,
     pub(crate) log: Log,
 }
 
@@ -66,6 +67,13 @@ pub(crate) struct Workers {
     pub(crate) backoff_max_ms: u64,
     pub(crate) stop_grace_ms: u64,
     pub(crate) batch_max: usize,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Http {
+    pub(crate) listen: String,
+    pub(crate) stale_after_ms: u64,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -157,6 +157,22 @@ fn nothing_is_unfinished_and_no_lint_is_silenced_without_a_reason() {
 }
 
 #[test]
+fn every_metric_is_in_the_catalogue_and_recorded_somewhere() {
+    let mut recorded = BTreeSet::new();
+    for folder in ["src", "jobs/src", "lib"] {
+        for text in files(folder, "rs").into_iter().filter(|file| !file.ends_with("catalogue.rs")).map(read) {
+            let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+            let names = code.split("\"lanner_").skip(1).filter_map(|rest| rest.split_once('"'));
+            recorded.extend(names.map(|(name, _)| format!("lanner_{name}")));
+        }
+    }
+    recorded.insert("lanner_build_info".to_owned());
+    let listed: BTreeSet<String> = telemetry::CATALOGUE.iter().map(|metric| metric.name.to_owned()).collect();
+    assert_eq!(listed.len(), telemetry::CATALOGUE.len(), "a name stands twice in the catalogue");
+    assert_eq!(recorded, listed);
+}
+
+#[test]
 fn every_setting_is_documented() {
     let mut documented = false;
     for line in read("src/settings.default.toml").lines() {

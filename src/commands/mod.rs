@@ -5,6 +5,7 @@ pub(crate) mod explain;
 pub(crate) mod import;
 pub(crate) mod job;
 pub(crate) mod limits;
+pub(crate) mod observe;
 pub(crate) mod rerun;
 pub(crate) mod run;
 pub(crate) mod runs;

@@ -7,7 +7,7 @@ use jobs::Ports;
 use jobs::limits::{StageSettings, Until, collect_rooms, extract_organizations, merge_newest, wait_until_finished};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use worker::{ConsumerReport, QueueError};
+use worker::{ConsumerReport, Pulse, QueueError};
 
 use super::{Action, App, Question, manual_run_id};
 use crate::exit::{self, Failure, Outcome};
@@ -117,8 +117,8 @@ impl Workers {
         let stop = CancellationToken::new();
         let mut jobs = JoinSet::new();
         let (for_collect, for_merge) = ((ports.clone(), stop.clone()), (ports.clone(), stop.clone()));
-        jobs.spawn(async move { collect_rooms::run(&for_collect.0, settings, for_collect.1).await });
-        jobs.spawn(async move { merge_newest::run(&for_merge.0, settings, for_merge.1).await });
+        jobs.spawn(async move { collect_rooms::run(&for_collect.0, settings, Pulse::new(), for_collect.1).await });
+        jobs.spawn(async move { merge_newest::run(&for_merge.0, settings, Pulse::new(), for_merge.1).await });
         Self { stop, jobs }
     }
 

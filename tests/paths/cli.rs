@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod disks;
+mod probes;
 mod shop;
 mod together;
 

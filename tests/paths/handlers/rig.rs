@@ -12,7 +12,7 @@ use support::place::{Open, Place, organizations_of, policy, stored_limits};
 use support::{SmallChat, until};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use worker::{Backoff, ConsumerReport, Outgoing, Queue, QueueError};
+use worker::{Backoff, ConsumerReport, Outgoing, Pulse, Queue, QueueError};
 
 pub(super) fn run_id(name: &str) -> RunId {
     RunId::new(name).expect("a run id")
@@ -83,10 +83,14 @@ impl Rig {
         let stop = CancellationToken::new();
         let ports = || -> (Ports, CancellationToken) { (self.open.ports.clone(), stop.clone()) };
         let (for_collecting, for_merging) = (ports(), ports());
-        let collecting =
-            tokio::spawn(async move { collect_rooms::run(&for_collecting.0, settings(), for_collecting.1).await });
-        let merging = merge
-            .then(|| tokio::spawn(async move { merge_newest::run(&for_merging.0, settings(), for_merging.1).await }));
+        let collecting = tokio::spawn(async move {
+            collect_rooms::run(&for_collecting.0, settings(), Pulse::new(), for_collecting.1).await
+        });
+        let merging = merge.then(|| {
+            tokio::spawn(
+                async move { merge_newest::run(&for_merging.0, settings(), Pulse::new(), for_merging.1).await },
+            )
+        });
         Workers { stop, collecting, merging }
     }
 
