@@ -29,6 +29,7 @@ laws! {
         a_failure_is_kept_within_a_bound,
         runs_and_attempts_come_newest_first,
         the_slowest_are_those_in_work_or_those_that_took_longest,
+        the_latest_failures_are_those_that_ended_last,
         runs_are_compared_organization_by_organization,
         a_comparison_counts_what_a_plain_comparison_counts,
         what_is_old_is_pruned_and_nothing_else;
@@ -583,6 +584,23 @@ async fn the_slowest_are_those_in_work_or_those_that_took_longest(adapter: &Subj
     assert_eq!(slowest(10).await, [4, 1, 2, 0, 3], "the longest first");
     assert_eq!(slowest(1).await, [4]);
     assert_eq!(sure(async || ledger.slowest(&run("other"), 5).await).await, []);
+}
+
+async fn the_latest_failures_are_those_that_ended_last(adapter: &Subject) {
+    let (_folder, ledger) = filled(adapter, "r", 9).await;
+    let ended = |id, state, ms| Settlement { at: at(ms), ..end("r", id, state) };
+    let (failed, parked) = (State::Failed, State::Parked);
+    let ends = [(0, failed, 30), (1, parked, 50), (2, State::Done, 60), (3, parked, 40), (4, failed, 50)];
+    let ends: Vec<_> = ends.into_iter().map(|(id, state, ms)| ended(id, state, ms)).collect();
+    sure(async || ledger.settle(&ends).await).await;
+    sure(async || ledger.fail(&[(item("r", 5), failure("x", "y"))]).await).await;
+    let latest = async |limit| {
+        let rows = sure(async || ledger.latest_failures(&run("r"), limit).await).await;
+        rows.iter().map(|row| row.organization.get()).collect::<Vec<_>>()
+    };
+    assert_eq!(latest(10).await, [4, 1, 3, 0]);
+    assert_eq!(latest(2).await, [4, 1]);
+    assert_eq!(sure(async || ledger.latest_failures(&run("other"), 5).await).await, []);
 }
 
 /// An end with a boundary and as many visible messages.

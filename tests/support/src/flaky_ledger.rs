@@ -87,6 +87,10 @@ impl<T: Ledger> Ledger for Flaky<T> {
         self.ledger(self.inner.slowest(run, limit)).await
     }
 
+    async fn latest_failures(&self, run: &RunId, limit: usize) -> PortResult<Vec<RunOrganization>> {
+        self.ledger(self.inner.latest_failures(run, limit)).await
+    }
+
     async fn compare(&self, before: &RunId, after: &RunId, examples: usize) -> PortResult<Comparison> {
         self.ledger(self.inner.compare(before, after, examples)).await
     }

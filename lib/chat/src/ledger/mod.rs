@@ -75,6 +75,9 @@ pub trait Ledger: Send + Sync {
     /// attempt to the end, the longest first.
     async fn slowest(&self, run: &RunId, limit: usize) -> PortResult<Vec<RunOrganization>>;
 
+    /// Failed and parked organizations, the last one to end first, at most `limit`.
+    async fn latest_failures(&self, run: &RunId, limit: usize) -> PortResult<Vec<RunOrganization>>;
+
     /// Two runs side by side, with at most `examples` organizations of each change. Refused when either is unknown.
     async fn compare(&self, before: &RunId, after: &RunId, examples: usize) -> PortResult<Comparison>;
 

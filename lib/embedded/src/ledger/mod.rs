@@ -11,6 +11,7 @@ mod prune;
 mod rows;
 mod runs;
 mod settle;
+mod slowest;
 
 use std::collections::HashMap;
 
@@ -138,6 +139,10 @@ impl Ledger for SqliteLedger {
 
     async fn slowest(&self, run: &RunId, limit: usize) -> PortResult<Vec<RunOrganization>> {
         self.slowest_of(run, limit).await
+    }
+
+    async fn latest_failures(&self, run: &RunId, limit: usize) -> PortResult<Vec<RunOrganization>> {
+        self.latest_failures_of(run, limit).await
     }
 
     async fn compare(&self, before: &RunId, after: &RunId, examples: usize) -> PortResult<Comparison> {

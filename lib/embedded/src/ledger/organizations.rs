@@ -9,9 +9,6 @@ use super::SqliteLedger;
 use super::rows::organization_columns;
 use crate::sqlite::Tx;
 
-/// Organizations of a state in work that are looked at for the slowest.
-const IN_WORK_MAX: i64 = 10_000;
-
 /// `as_of`, run, old and new boundary, cause.
 type HistoryRow = (i64, String, Option<i64>, Option<i64>, String);
 
@@ -73,59 +70,6 @@ impl SqliteLedger {
         .fetch_all(&mut **tx)
         .await
         .map_err(|e| self.database.error(e))
-    }
-
-    pub(super) async fn slowest_of(&self, run: &RunId, limit: usize) -> PortResult<Vec<RunOrganization>> {
-        let mut tx = self.database.snapshot().await?;
-        let Some(head) = self.head(&mut tx, run).await? else { return Ok(Vec::new()) };
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        if !head.cancelled {
-            // Organizations are sent ascending: the lowest of a state began first, but for attempts that are repeated.
-            let rows = sqlx::query(concat!(
-                "WITH w AS MATERIALIZED (
-                     SELECT organization FROM (
-                         SELECT organization FROM run_organizations INDEXED BY run_organizations_by_state
-                         WHERE run = ?1 AND state = 'running' ORDER BY organization LIMIT ?3
-                     )
-                     UNION ALL SELECT organization FROM (
-                         SELECT organization FROM run_organizations INDEXED BY run_organizations_by_state
-                         WHERE run = ?1 AND state = 'retrying' ORDER BY organization LIMIT ?3
-                     )
-                 )
-                 SELECT ",
-                organization_columns!(),
-                " FROM w CROSS JOIN run_organizations AS o
-                  WHERE o.run = ?1 AND o.organization = w.organization AND o.started_at IS NOT NULL
-                  ORDER BY o.started_at, o.organization LIMIT ?2"
-            ))
-            .bind(head.number)
-            .bind(limit)
-            .bind(IN_WORK_MAX)
-            .fetch_all(&mut *tx)
-            .await
-            .map_err(|e| self.database.error(e))?;
-            if !rows.is_empty() {
-                return rows.iter().map(|row| self.organization_row(row)).collect();
-            }
-        }
-        // All rows are read, but only the few that are answered are carried through the sort.
-        let rows = sqlx::query(concat!(
-            "WITH s AS MATERIALIZED (
-                 SELECT organization FROM run_organizations
-                 WHERE run = ?1 AND finished_at IS NOT NULL AND started_at IS NOT NULL
-                 ORDER BY finished_at - started_at DESC, organization LIMIT ?2
-             )
-             SELECT ",
-            organization_columns!(),
-            " FROM s CROSS JOIN run_organizations AS o WHERE o.run = ?1 AND o.organization = s.organization
-              ORDER BY o.finished_at - o.started_at DESC, o.organization"
-        ))
-        .bind(head.number)
-        .bind(limit)
-        .fetch_all(&mut *tx)
-        .await
-        .map_err(|e| self.database.error(e))?;
-        rows.iter().map(|row| self.organization_row(row)).collect()
     }
 
     pub(super) async fn runs_of(
