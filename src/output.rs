@@ -105,12 +105,13 @@ pub(crate) fn or_dash(value: Option<impl std::fmt::Display>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
-/// A duration in a few characters: 850 ms, 12.3 s, 4 min 10 s, 3 h 5 min, 2 d 4 h.
+/// A duration in a few characters: 850 ms, 12.3 s, 31 s, 4 min 10 s, 3 h 5 min, 2 d 4 h.
 pub(crate) fn short(duration: Duration) -> String {
     let (ms, s) = (duration.as_millis(), duration.as_secs());
     match s {
         0 => format!("{ms} ms"),
-        1..60 => format!("{}.{} s", s, ms % 1_000 / 100),
+        1..60 if ms.is_multiple_of(1_000) => format!("{s} s"),
+        1..60 => format!("{s}.{} s", ms % 1_000 / 100),
         60..3_600 => format!("{} min {} s", s / 60, s % 60),
         3_600..86_400 => format!("{} h {} min", s / 3_600, s % 3_600 / 60),
         _ => format!("{} d {} h", s / 86_400, s % 86_400 / 3_600),
@@ -139,6 +140,7 @@ mod tests {
             (0, "0 ms"),
             (999, "999 ms"),
             (1_250, "1.2 s"),
+            (31_000, "31 s"),
             (61_000, "1 min 1 s"),
             (3_660_000, "1 h 1 min"),
             (90_000_000, "1 d 1 h"),

@@ -1,7 +1,7 @@
 //! `lanner compare`: what another run made of the same organizations.
 
 use chat::RunId;
-use chat::ledger::{Compared, Comparison, Outcome as Found, Progress};
+use chat::ledger::{Change, Compared, Comparison, Outcome as Found, Progress};
 use clap::Args;
 use jobs::operate::runs::{find, is_in_work};
 use serde_json::json;
@@ -74,8 +74,9 @@ fn show(before: &Progress, after: &Progress, compared: &Comparison) -> Result<()
     say!("\n{}", table(&[Column::Text(""), Column::Number("organizations")], rows));
     let examples = compared.differences.iter().flat_map(|difference| {
         difference.examples.iter().enumerate().map(|(place, example)| {
-            let change = if place == 0 { difference.change.as_str() } else { "" };
-            example_row(change, example)
+            let change = difference.change;
+            let words = if place == 0 { change.as_str() } else { "" };
+            example_row(change, words, example)
         })
     });
     let examples: Vec<Vec<String>> = examples.collect();
@@ -106,13 +107,15 @@ fn show(before: &Progress, after: &Progress, compared: &Comparison) -> Result<()
     Ok(())
 }
 
-fn example_row(change: &str, example: &Compared) -> Vec<String> {
-    let words = |found: &Option<Found>| match found {
-        None => "-".to_owned(),
-        Some(found) if found.state == chat::ledger::State::Done => {
-            format!("{} ({} visible)", or_dash(found.first_visible_message_id), found.visible_messages)
+/// What the change is about: the boundary, the number of visible messages, or the state.
+fn example_row(change: Change, words: &str, example: &Compared) -> Vec<String> {
+    let cell = |found: &Option<Found>| match (found, change) {
+        (None, _) => "-".to_owned(),
+        (Some(found), Change::VisibleMessages) => thousands(u64::from(found.visible_messages)),
+        (Some(found), Change::OnlyBefore | Change::OnlyAfter | Change::StateWorse | Change::StateBetter) => {
+            found.state.to_string()
         }
-        Some(found) => found.state.to_string(),
+        (Some(found), _) => or_dash(found.first_visible_message_id),
     };
-    vec![change.to_owned(), example.organization.to_string(), words(&example.before), words(&example.after)]
+    vec![words.to_owned(), example.organization.to_string(), cell(&example.before), cell(&example.after)]
 }

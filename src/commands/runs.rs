@@ -178,8 +178,8 @@ async fn prune_runs(app: &App, args: &PruneArgs) -> Outcome {
             "organizations": pruned.organizations,
             "unreadable_messages": pruned.unreadable,
         });
-        let words = if dry_run { "would be deleted\ndry run: nothing was changed" } else { "deleted" };
-        told(app, value, || format!("{} {words}", in_words(pruned, old.before)))
+        let words = if dry_run { "dry run: nothing was changed; to delete" } else { "deleted" };
+        told(app, value, || format!("{words}: {}", in_words(pruned)))
     };
     let Some(reason) = args.reason.as_ref().filter(|_| !args.dry_run) else { return shown(&prunable, true) };
     let target = format!("what is older than {}", old.before);
@@ -194,20 +194,19 @@ async fn prune_runs(app: &App, args: &PruneArgs) -> Outcome {
     };
     bar.finish();
     let outcome = match &pruned {
-        Ok(pruned) => format!("{} deleted", in_words(pruned, old.before)),
+        Ok(pruned) => format!("deleted: {}", in_words(pruned)),
         Err(failure) => format!("failed: {:#}", failure.error),
     };
     action.record(ledger, outcome).await?;
     shown(&pruned?, false)
 }
 
-fn in_words(pruned: &Pruned, before: Timestamp) -> String {
+fn in_words(pruned: &Pruned) -> String {
     format!(
-        "{} runs with {} organizations and {} unreadable messages, all before {}",
+        "{} runs, {} organizations, {} unreadable messages",
         thousands(pruned.runs),
         thousands(pruned.organizations),
         thousands(pruned.unreadable),
-        minute(before),
     )
 }
 

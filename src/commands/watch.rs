@@ -206,3 +206,73 @@ impl Screen {
         self.term.flush()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use chat::ledger::{Counts, Progress, Run, RunOrganization, Scope, Stage};
+    use chat::{OrganizationId, Policy, Timestamp};
+
+    use super::*;
+
+    /// A run with more of everything than fits on a screen.
+    fn crowded() -> Status {
+        let at = Timestamp::from_millis(1_800_000_000_000);
+        let id = RunId::new("daily-2026-11-22T00:00Z").expect("a run id");
+        let (as_of, extracted_at) = (at, Some(at));
+        let policy = Policy::default();
+        let run = Run {
+            id,
+            scope: Scope::AllFree,
+            as_of,
+            policy,
+            opened_at: at,
+            sent_through: None,
+            extracted_at,
+            cancelled_at: None,
+        };
+        let row = |state, started_at| RunOrganization {
+            organization: OrganizationId::MAX,
+            state,
+            stage: Some(Stage::MergeNewest),
+            attempts: 5,
+            rooms: 40,
+            rooms_opened: 40,
+            messages_read: 9,
+            read_units: 0.0,
+            visible_messages: 0,
+            first_visible_message_id: None,
+            previous_first_visible_message_id: None,
+            error_class: Some("unavailable".to_owned()),
+            error: Some("連絡が取れない\nthe store is away ".repeat(20)),
+            queued_at: at,
+            started_at,
+            finished_at: None,
+        };
+        let counts = Counts(State::ALL.into_iter().zip([999_999; 8]).collect());
+        Status {
+            progress: Progress { run, counts, last_finished_at: None },
+            slowest: vec![row(State::Retrying, Some(at)); 20],
+            error_classes: Vec::new(),
+            failures: vec![row(State::Parked, Some(at)); 20],
+            seen_at: at.plus_millis(90_000_000),
+        }
+    }
+
+    #[test]
+    fn the_picture_stays_within_the_screen() {
+        let status = crowded();
+        for (height, width) in [(23, 79), (60, 200), (23, 20), (8, 79), (1, 1), (14, 33)] {
+            let lines = picture(&status, Some(1_234.5), height, width);
+            assert!(lines.len() <= height, "{} lines on {height}", lines.len());
+            for line in &lines {
+                let cells = console::measure_text_width(line);
+                assert!(cells <= width, "{cells} cells on {width}: {line}");
+                assert!(!line.contains('\n'), "a line that breaks: {line:?}");
+            }
+        }
+        let whole = picture(&status, Some(1_234.5), 23, 79).join("\n");
+        for words in ["is running", "62.5 %", "1,235 organizations/s, about", "in work longest", "failed last"] {
+            assert!(whole.contains(words), "'{words}' is missing in\n{whole}");
+        }
+    }
+}

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod disks;
+mod operating;
 mod shop;
 mod together;
 
