@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use commands::job::Worker;
-use commands::{App, demo, explain, import, job, limits, rerun, run, runs, tables};
+use commands::{App, audit, compare, demo, explain, import, job, limits, rerun, run, runs, status, tables};
 use exit::{Failure, Outcome};
 use settings::{LogFormat, Settings};
 use tokio_util::sync::CancellationToken;
@@ -50,7 +50,9 @@ enum Command {
     Rerun(rerun::RerunArgs),
     Explain(explain::ExplainArgs),
     Runs(runs::RunsArgs),
-    Status(runs::StatusArgs),
+    Status(status::StatusArgs),
+    Compare(compare::CompareArgs),
+    Audit(audit::AuditArgs),
     #[command(subcommand)]
     Limits(limits::LimitsCommand),
     ExtractOrganizations(job::ExtractArgs),
@@ -139,8 +141,10 @@ async fn command(app: &App, command: &Command) -> Outcome {
         Command::Run(args) => run::run(app, args).await,
         Command::Rerun(args) => rerun::rerun(app, args).await,
         Command::Explain(args) => explain::run(app, args).await,
-        Command::Runs(args) => runs::list(app, args).await,
-        Command::Status(args) => runs::status(app, args).await,
+        Command::Runs(args) => runs::run(app, args).await,
+        Command::Status(args) => status::run(app, args).await,
+        Command::Compare(args) => compare::run(app, args).await,
+        Command::Audit(args) => audit::run(app, args).await,
         Command::Limits(command) => limits::run(app, command).await,
         Command::ExtractOrganizations(args) => job::extract(app, args).await,
         Command::CollectRooms => job::work(app, Worker::CollectRooms).await,

@@ -1,6 +1,7 @@
 //! What a person or a program sees: tables of at most 80 columns, or JSON.
 
 use std::io::{IsTerminal, Write};
+use std::time::Duration;
 
 use chat::Timestamp;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
@@ -31,6 +32,14 @@ pub(crate) fn line(words: std::fmt::Arguments<'_>) {
 pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     serde_json::to_writer_pretty(&mut out, value)?;
+    writeln!(out)?;
+    Ok(())
+}
+
+/// Writes one JSON value as one line, for documents that follow each other.
+pub(crate) fn json_line(value: &impl Serialize) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    serde_json::to_writer(&mut out, value)?;
     writeln!(out)?;
     Ok(())
 }
@@ -96,6 +105,19 @@ pub(crate) fn or_dash(value: Option<impl std::fmt::Display>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
+/// A duration in a few characters: 850 ms, 12.3 s, 31 s, 4 min 10 s, 3 h 5 min, 2 d 4 h.
+pub(crate) fn short(duration: Duration) -> String {
+    let (ms, s) = (duration.as_millis(), duration.as_secs());
+    match s {
+        0 => format!("{ms} ms"),
+        1..60 if ms.is_multiple_of(1_000) => format!("{s} s"),
+        1..60 => format!("{s}.{} s", ms % 1_000 / 100),
+        60..3_600 => format!("{} min {} s", s / 60, s % 60),
+        3_600..86_400 => format!("{} h {} min", s / 3_600, s % 3_600 / 60),
+        _ => format!("{} d {} h", s / 86_400, s % 86_400 / 3_600),
+    }
+}
+
 /// True when standard error is a terminal, so that bars may be drawn.
 pub(crate) fn draws() -> bool {
     std::io::stderr().is_terminal()
@@ -109,6 +131,21 @@ mod tests {
     fn thousands_are_set_apart() {
         for (number, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
             assert_eq!(thousands(number), text);
+        }
+    }
+
+    #[test]
+    fn durations_are_short() {
+        for (ms, text) in [
+            (0, "0 ms"),
+            (999, "999 ms"),
+            (1_250, "1.2 s"),
+            (31_000, "31 s"),
+            (61_000, "1 min 1 s"),
+            (3_660_000, "1 h 1 min"),
+            (90_000_000, "1 d 1 h"),
+        ] {
+            assert_eq!(short(Duration::from_millis(ms)), text);
         }
     }
 

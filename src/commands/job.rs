@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use chat::{RunId, Timestamp};
 use clap::Args;
-use jobs::limits::{Until, collect_rooms, extract_organizations, merge_newest, wait_until_finished};
+use jobs::limits::{
+    Until, collect_rooms, extract_organizations, merge_newest, prune_after_extraction, wait_until_finished,
+};
 use worker::{ConsumerReport, Pulse};
 
 use super::observe::Observed;
@@ -62,6 +64,7 @@ pub(crate) async fn extract(app: &App, args: &ExtractArgs) -> Outcome {
     };
     action.record(&*ports.ledger, outcome).await?;
     let extracted = extracted?;
+    prune_after_extraction(&*ports.ledger, &extracted.run.id, app.settings.retention_ms()?, &app.stop).await;
     bar.finish();
     if !args.wait {
         if app.json {

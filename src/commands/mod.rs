@@ -1,5 +1,7 @@
 //! What `lanner` does: one file per command or family of commands.
 
+pub(crate) mod audit;
+pub(crate) mod compare;
 pub(crate) mod demo;
 pub(crate) mod explain;
 pub(crate) mod import;
@@ -9,7 +11,9 @@ pub(crate) mod observe;
 pub(crate) mod rerun;
 pub(crate) mod run;
 pub(crate) mod runs;
+pub(crate) mod status;
 pub(crate) mod tables;
+pub(crate) mod watch;
 
 use chat::ledger::AuditEntry;
 use chat::{Ledger, Policy, RunId, Timestamp};

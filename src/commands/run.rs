@@ -1,10 +1,13 @@
 //! `lanner run`: the whole limit path in one process.
 
 use chat::ledger::{NewRun, Phase, Progress as RunProgress, State};
-use chat::{Day, Timestamp};
+use chat::{Day, Policy, Timestamp};
 use clap::Args;
 use jobs::Ports;
-use jobs::limits::{StageSettings, Until, collect_rooms, extract_organizations, merge_newest, wait_until_finished};
+use jobs::limits::{
+    StageSettings, Until, collect_rooms, extract_organizations, merge_newest, prune_after_extraction,
+    wait_until_finished,
+};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use worker::{ConsumerReport, Pulse, QueueError};
@@ -86,6 +89,7 @@ pub(crate) async fn drive(
 
 async fn follow(app: &App, ports: &Ports, start: Start<'_>, until: Until) -> Result<RunProgress, Failure> {
     let mut bar = Progress::new("organizations", app.json);
+    let all_free = matches!(start, Start::AllFree(_));
     let extraction = async {
         match start {
             Start::AllFree(new) => extract_organizations::extract(ports, new, |_| {}).await,
@@ -98,10 +102,14 @@ async fn follow(app: &App, ports: &Ports, start: Start<'_>, until: Until) -> Res
             return Err(Failure::new(exit::TEMPORARY, anyhow::anyhow!("interrupted while organizations were being sent: start the same run again")));
         }
     };
-    let progress = wait_until_finished(ports, &extracted.run.id, until, &app.stop, |progress| {
+    // Pruning beside the work delays nobody.
+    let retention_ms = if all_free { app.settings.retention_ms()? } else { None };
+    let pruned = prune_after_extraction(&*ports.ledger, &extracted.run.id, retention_ms, &app.stop);
+    let waited = wait_until_finished(ports, &extracted.run.id, until, &app.stop, |progress| {
         bar.at(progress.counts.settled(), progress.counts.expected());
-    })
-    .await?;
+    });
+    let ((), progress) = tokio::join!(pruned, waited);
+    let progress = progress?;
     bar.finish();
     Ok(progress)
 }
@@ -151,17 +159,12 @@ fn report(app: &App, progress: &RunProgress, seconds: f64) -> Result<(), Failure
         .filter(|state| counts.of(*state) > 0)
         .map(|state| format!("{} {state}", thousands(counts.of(state))))
         .collect();
-    let age = progress
-        .run
-        .policy
-        .max_age_ms
-        .map_or_else(|| "any age".to_owned(), |ms| format!("none older than {}", age_in_words(ms)));
     say!(
         "{}",
         facts(&[
             ("run", progress.run.id.to_string()),
             ("as of", progress.run.as_of.to_string()),
-            ("policy", format!("newest {} messages, {age}", thousands(progress.run.policy.n() as u64))),
+            ("policy", policy_in_words(&progress.run.policy)),
             ("state", progress.phase().to_string()),
             ("organizations", if states.is_empty() { "none are free".to_owned() } else { states.join(", ") }),
             ("took", format!("{seconds:.2} s")),
@@ -181,6 +184,13 @@ pub(crate) fn exit_code(app: &App, progress: &RunProgress) -> u8 {
         Phase::Extracting | Phase::Running if app.stop.is_cancelled() => exit::TEMPORARY,
         Phase::Extracting | Phase::Running => exit::PARTIAL,
     }
+}
+
+/// "newest 5,000 messages, none older than 40 days".
+pub(crate) fn policy_in_words(policy: &Policy) -> String {
+    let any = || "of any age".to_owned();
+    let age = policy.max_age_ms.map_or_else(any, |ms| format!("none older than {}", age_in_words(ms)));
+    format!("newest {} messages, {age}", thousands(policy.n() as u64))
 }
 
 /// 40 × 24 h as "40 days"; what is no whole number of days as hours, minutes and seconds.

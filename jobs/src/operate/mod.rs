@@ -2,3 +2,5 @@
 
 pub mod explain;
 pub mod rerun;
+pub mod runs;
+pub mod status;

@@ -4,8 +4,8 @@ use std::future::Future;
 
 use async_trait::async_trait;
 use chat::ledger::{
-    AuditEntry, Begun, ErrorClass, Failure, Filter, HistoryEntry, Item, NewRun, Progress, Run, RunOrganization,
-    Settlement, Stage, UnreadableMessage,
+    AuditEntry, AuditFilter, Begun, Comparison, ErrorClass, Failure, Filter, HistoryEntry, Item, NewRun, Old, Progress,
+    Pruned, Run, RunOrganization, Settlement, Stage, UnreadableMessage,
 };
 use chat::{Ledger, OrganizationId, PortError, PortResult, RunId, Timestamp};
 
@@ -83,6 +83,18 @@ impl<T: Ledger> Ledger for Flaky<T> {
         self.ledger(self.inner.error_classes(run)).await
     }
 
+    async fn slowest(&self, run: &RunId, limit: usize) -> PortResult<Vec<RunOrganization>> {
+        self.ledger(self.inner.slowest(run, limit)).await
+    }
+
+    async fn latest_failures(&self, run: &RunId, limit: usize) -> PortResult<Vec<RunOrganization>> {
+        self.ledger(self.inner.latest_failures(run, limit)).await
+    }
+
+    async fn compare(&self, before: &RunId, after: &RunId, examples: usize) -> PortResult<Comparison> {
+        self.ledger(self.inner.compare(before, after, examples)).await
+    }
+
     async fn organizations(&self, run: &RunId, filter: &Filter, limit: usize) -> PortResult<Vec<RunOrganization>> {
         self.ledger(self.inner.organizations(run, filter, limit)).await
     }
@@ -103,8 +115,8 @@ impl<T: Ledger> Ledger for Flaky<T> {
         self.ledger(self.inner.record(entry)).await
     }
 
-    async fn audits(&self, limit: usize) -> PortResult<Vec<AuditEntry>> {
-        self.ledger(self.inner.audits(limit)).await
+    async fn audits(&self, filter: &AuditFilter, limit: usize) -> PortResult<Vec<AuditEntry>> {
+        self.ledger(self.inner.audits(filter, limit)).await
     }
 
     async fn put_aside(&self, message: &UnreadableMessage) -> PortResult<()> {
@@ -113,5 +125,13 @@ impl<T: Ledger> Ledger for Flaky<T> {
 
     async fn unreadable(&self, limit: usize) -> PortResult<Vec<UnreadableMessage>> {
         self.ledger(self.inner.unreadable(limit)).await
+    }
+
+    async fn prunable(&self, old: &Old) -> PortResult<Pruned> {
+        self.ledger(self.inner.prunable(old)).await
+    }
+
+    async fn prune(&self, old: &Old, rows_max: usize) -> PortResult<Pruned> {
+        self.ledger(self.inner.prune(old, rows_max)).await
     }
 }

@@ -1,6 +1,6 @@
 //! What people did, and messages that nobody can read.
 
-use chat::ledger::{AuditEntry, UnreadableMessage};
+use chat::ledger::{AuditEntry, AuditFilter, UnreadableMessage};
 use chat::{PortResult, Timestamp};
 
 use super::SqliteLedger;
@@ -21,11 +21,17 @@ impl SqliteLedger {
         Ok(())
     }
 
-    pub(super) async fn newest_audits(&self, limit: usize) -> PortResult<Vec<AuditEntry>> {
+    pub(super) async fn newest_audits(&self, filter: &AuditFilter, limit: usize) -> PortResult<Vec<AuditEntry>> {
         let rows: Vec<(i64, String, String, String, String, String)> = sqlx::query_as(
-            "SELECT at, actor, action, target, reason, outcome FROM audit ORDER BY at DESC, number DESC LIMIT ?1",
+            "SELECT at, actor, action, target, reason, outcome FROM audit
+             WHERE at >= ?2 AND at < ?3 AND (?4 IS NULL OR action = ?4) AND (?5 IS NULL OR instr(target, ?5) > 0)
+             ORDER BY at DESC, number DESC LIMIT ?1",
         )
         .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .bind(filter.since.map_or(i64::MIN, ms))
+        .bind(filter.until.map_or(i64::MAX, ms))
+        .bind(&filter.action)
+        .bind(&filter.target)
         .fetch_all(self.database.reader())
         .await
         .map_err(|e| self.database.error(e))?;

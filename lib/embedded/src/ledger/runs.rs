@@ -51,7 +51,7 @@ impl SqliteLedger {
         let rows = sqlx::query(concat!(
             "SELECT number, ",
             run_columns!(),
-            " FROM runs ORDER BY opened_at DESC, number DESC LIMIT ?1"
+            " FROM runs WHERE run NOT GLOB 'pruned/*' ORDER BY opened_at DESC, number DESC LIMIT ?1"
         ))
         .bind(i64::try_from(limit).unwrap_or(i64::MAX))
         .fetch_all(&mut *tx)
@@ -150,6 +150,6 @@ impl SqliteLedger {
     }
 }
 
-fn unknown(run: &RunId) -> PortError {
+pub(super) fn unknown(run: &RunId) -> PortError {
     PortError::refused(format!("the ledger knows no run {run}: open it first"))
 }
