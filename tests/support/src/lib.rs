@@ -1,5 +1,6 @@
 //! What the law, path and fault suites share.
 
+pub mod distant;
 pub mod faults;
 mod flaky_directory;
 mod flaky_heads;
@@ -14,6 +15,7 @@ pub mod small_chat;
 pub mod temporary;
 pub mod waiting;
 
+pub use distant::Distant;
 pub use faults::{Fault, Faults, Flaky};
 pub use place::Place;
 pub use program::{Ended, Program};
