@@ -1,7 +1,7 @@
 //! Random schedules over the whole limit path: every port fails now and then, processes are killed and started again, an
 //! operator interferes; then what must hold is checked.
 //!
-//! `LANNER_SCHEDULES` (default 10) is the number of schedules, `LANNER_SEED` the first seed, `LANNER_AT_ONCE` (default 12) how many
+//! `LANNER_SCHEDULES` (default 10) is the number of schedules, `LANNER_SEED` the first seed, `LANNER_AT_ONCE` (default 24) how many
 //! run at the same time: they mostly wait. A schedule that fails prints the command that runs it alone.
 
 mod check;
@@ -24,7 +24,7 @@ fn no_organization_is_lost_or_counted_twice_in_random_schedules_of_faults_kills_
     let (next, failed) = (AtomicU64::new(first), AtomicBool::new(false));
     let total = Mutex::new(Tally::default());
     std::thread::scope(|scope| {
-        for _ in 0..number_from_env("LANNER_AT_ONCE", 12) {
+        for _ in 0..number_from_env("LANNER_AT_ONCE", 24) {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);

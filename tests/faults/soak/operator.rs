@@ -203,4 +203,3 @@ pub(super) fn who_sees(chat: &SmallChat, rooms: &BTreeSet<u64>) -> BTreeSet<u64>
     let members: BTreeSet<u64> = members.collect();
     chat.accounts.iter().filter(|account| members.contains(&account.0)).map(|account| account.1).collect()
 }
-

@@ -268,12 +268,8 @@ impl Schedule {
         let rooms: BTreeSet<u64> = unseen.iter().map(|deletion| deletion.0).collect();
         self.operator.expect_from_now();
         let seen_late = !unseen.is_empty();
-        let weather = Weather {
-            kills: self.random.u32(0..2),
-            fault_percent: self.random.u32(0..15),
-            interferes: false,
-            unseen,
-        };
+        let weather =
+            Weather { kills: self.random.u32(0..2), fault_percent: self.random.u32(0..15), interferes: false, unseen };
         self.run("second", weather);
         self.check(Exact::AllBut(who_sees(&self.operator.chat, &rooms)));
         if seen_late {
