@@ -4,6 +4,7 @@ mod bad_input;
 mod disks;
 mod operating;
 mod probes;
+mod schemas;
 mod shop;
 mod together;
 

@@ -289,6 +289,11 @@ impl<W: Work> Inner<W> {
 
     async fn attempt(&self, delivery: &Delivery, task: &W::Task, attempt: u32, lost: &CancellationToken) {
         if attempt > self.settings.attempts_max {
+            if delivery.receive_count == 1 {
+                // Nobody has tried this message yet: the attempts are those of another one with the same task, which may be in
+                // work right now. By the time that one is answered or has come back, this one tells what became of it.
+                return self.forgive_until(delivery, task, self.settings.visible_for).await;
+            }
             let cause = Cause::new("no answer", format!("{} attempts began and none of them ended", attempt - 1));
             return self.park(delivery, task, &cause).await;
         }
@@ -355,12 +360,22 @@ impl<W: Work> Inner<W> {
 
     async fn forgive(&self, delivery: &Delivery, task: &W::Task) {
         let forgiving = async {
-            if let Err(cause) = self.attempts.forgive(task).await {
-                warn!(queue = self.queue.name(), error = %cause.error, "attempt could not be forgiven");
-            }
+            self.take_back(task).await;
             self.release(delivery).await;
         };
         let _ = tokio::time::timeout(LAST_WORDS, forgiving).await;
+    }
+
+    /// Takes the attempt back and looks at the message again later.
+    async fn forgive_until(&self, delivery: &Delivery, task: &W::Task, later: Duration) {
+        self.take_back(task).await;
+        self.return_after(delivery, later).await;
+    }
+
+    async fn take_back(&self, task: &W::Task) {
+        if let Err(cause) = self.attempts.forgive(task).await {
+            warn!(queue = self.queue.name(), error = %cause.error, "attempt could not be forgiven");
+        }
     }
 
     async fn release(&self, delivery: &Delivery) {

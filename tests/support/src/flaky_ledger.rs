@@ -13,7 +13,7 @@ use crate::{Fault, Flaky};
 
 impl<T: Ledger> Flaky<T> {
     async fn ledger<R>(&self, call: impl Future<Output = PortResult<R>> + Send) -> PortResult<R> {
-        match self.faults.next() {
+        match self.faults.next().await {
             None => call.await,
             Some(Fault::Throttled) => Err(PortError::Throttled { what: "the flaky ledger".to_owned(), source: None }),
             Some(Fault::LostResponse) => {

@@ -1,5 +1,6 @@
 //! What the law, path and fault suites share.
 
+pub mod distant;
 pub mod faults;
 mod flaky_directory;
 mod flaky_heads;
@@ -10,13 +11,16 @@ mod flaky_queue;
 pub mod oracle;
 pub mod place;
 pub mod program;
+pub mod schemas;
 pub mod small_chat;
 pub mod temporary;
 pub mod waiting;
 
+pub use distant::Distant;
 pub use faults::{Fault, Faults, Flaky};
 pub use place::Place;
 pub use program::{Ended, Program};
+pub use schemas::Schemas;
 pub use small_chat::SmallChat;
 pub use temporary::retry;
 pub use waiting::until;
