@@ -85,6 +85,12 @@ pub(crate) fn thousands(number: u64) -> String {
     text
 }
 
+/// The beginning of a text, on one line, cut at `max` characters.
+pub(crate) fn brief(text: &str, max: usize) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if line.chars().count() <= max { line } else { line.chars().take(max).chain("...".chars()).collect() }
+}
+
 /// An instant for a table: to the minute.
 pub(crate) fn minute(time: Timestamp) -> String {
     let text = time.to_string();

@@ -184,7 +184,7 @@ pub(crate) fn exit_code(app: &App, progress: &RunProgress) -> u8 {
 }
 
 /// 40 × 24 h as "40 days"; what is no whole number of days as hours, minutes and seconds.
-fn age_in_words(ms: u64) -> String {
+pub(super) fn age_in_words(ms: u64) -> String {
     let days = ms / Day::MILLIS;
     if ms.is_multiple_of(Day::MILLIS) {
         return format!("{days} {}", if days == 1 { "day" } else { "days" });

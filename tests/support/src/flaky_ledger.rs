@@ -41,6 +41,10 @@ impl<T: Ledger> Ledger for Flaky<T> {
         self.ledger(self.inner.runs(limit)).await
     }
 
+    async fn opened_runs(&self, limit: usize) -> PortResult<Vec<Run>> {
+        self.ledger(self.inner.opened_runs(limit)).await
+    }
+
     async fn register(
         &self,
         run: &RunId,
@@ -113,5 +117,9 @@ impl<T: Ledger> Ledger for Flaky<T> {
 
     async fn unreadable(&self, limit: usize) -> PortResult<Vec<UnreadableMessage>> {
         self.ledger(self.inner.unreadable(limit)).await
+    }
+
+    async fn unreadable_message(&self, id: u64) -> PortResult<Option<UnreadableMessage>> {
+        self.ledger(self.inner.unreadable_message(id)).await
     }
 }

@@ -159,6 +159,8 @@ pub struct AuditEntry {
 /// A queue message that nobody can read, kept with its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnreadableMessage {
+    /// By which it is found again, from 1; `None` before the ledger keeps it.
+    pub id: Option<u64>,
     /// The queue it came from.
     pub queue: String,
     /// Its bytes.

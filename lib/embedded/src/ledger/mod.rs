@@ -92,6 +92,10 @@ impl Ledger for SqliteLedger {
         self.newest_runs(limit).await
     }
 
+    async fn opened_runs(&self, limit: usize) -> PortResult<Vec<Run>> {
+        self.newest_run_rows(limit).await
+    }
+
     async fn register(
         &self,
         run: &RunId,
@@ -164,6 +168,10 @@ impl Ledger for SqliteLedger {
 
     async fn unreadable(&self, limit: usize) -> PortResult<Vec<UnreadableMessage>> {
         self.newest_unreadable(limit).await
+    }
+
+    async fn unreadable_message(&self, id: u64) -> PortResult<Option<UnreadableMessage>> {
+        self.unreadable_of(id).await
     }
 }
 
