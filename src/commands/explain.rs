@@ -19,6 +19,9 @@ use crate::wiring;
 /// With --organization: which rule binds, which rooms contribute, what is hidden. With --message as well: whether that message is
 /// visible, by which rule, and its place among the newest. With --run: what is late, absent, failed, and what to do about it.
 #[derive(Args, Debug)]
+#[command(override_usage = "lanner explain --organization ID [--at INSTANT] [--rooms N]
+       lanner explain --organization ID --message ID [--room ID] [--at INSTANT]
+       lanner explain --run RUN")]
 pub(crate) struct ExplainArgs {
     /// The organization
     #[arg(long, value_name = "ID", required_unless_present = "run")]
@@ -89,22 +92,20 @@ fn print(found: &Explanation, ports: &jobs::Ports, rooms_shown: usize) {
         Rule::Count => format!("count: the newest {} messages", thousands(found.policy.n() as u64)),
     };
     let boundary = found.boundary.map_or_else(|| "none".to_owned(), |id| format!("{id} ({})", ports.epoch.time_of(id)));
-    say!(
-        "{}",
-        facts(&[
-            ("organization", found.organization.id.to_string()),
-            ("plan", plan_word(found.organization.plan).to_owned()),
-            ("rule that binds", rule),
-            ("oldest visible id", boundary),
-            ("computed", computed_words(found.stored.as_ref())),
-            (
-                "visible",
-                format!("{} messages in {} rooms", thousands(total.visible), thousands(found.rooms.len() as u64))
-            ),
-            ("hidden by count", thousands(total.hidden_by_count)),
-            ("hidden by age", thousands(total.hidden_by_age)),
-        ])
-    );
+    let mut lines = vec![
+        ("organization", found.organization.id.to_string()),
+        ("plan", plan_word(found.organization.plan).to_owned()),
+        ("rule that binds", rule),
+        ("oldest visible id", boundary),
+    ];
+    lines.extend(computed_facts(found.stored.as_ref()));
+    let visible = format!("{} messages in {} rooms", thousands(total.visible), thousands(found.rooms.len() as u64));
+    lines.extend([
+        ("visible", visible),
+        ("hidden by count", thousands(total.hidden_by_count)),
+        ("hidden by age", thousands(total.hidden_by_age)),
+    ]);
+    say!("{}", facts(&lines));
     if !found.rooms.is_empty() {
         let columns = [
             Column::Number("room"),
@@ -137,9 +138,10 @@ const fn plan_word(plan: Plan) -> &'static str {
     }
 }
 
-/// When the stored limit was computed, and by which run.
-fn computed_words(stored: Option<&LimitRow>) -> String {
-    stored.map_or_else(|| "never".to_owned(), |row| format!("as of {} by run {}", row.version.as_of, row.run))
+/// For which instant the stored limit was computed, and by which run.
+fn computed_facts(stored: Option<&LimitRow>) -> [(&'static str, String); 2] {
+    let of = |word: fn(&LimitRow) -> String| stored.map_or_else(|| "never".to_owned(), word);
+    [("computed as of", of(|row| row.version.as_of.to_string())), ("by run", of(|row| row.run.to_string()))]
 }
 
 fn print_past(found: &Explanation) {

@@ -118,17 +118,11 @@ async fn history(app: &App, ports: &jobs::Ports, args: &HistoryArgs) -> Outcome 
         say!("organization {id}: the boundary has never changed: no run has found one");
         return Ok(exit::DONE);
     }
-    let columns = [
-        Column::Text("as of"),
-        Column::Number("from"),
-        Column::Number("to"),
-        Column::Text("cause"),
-        Column::Text("run"),
-    ];
-    let rows = entries.iter().map(|entry| {
-        let (from, to) = (or_dash(entry.old), or_dash(entry.new));
-        vec![minute(entry.as_of), from, to, entry.cause.clone(), entry.run.to_string()]
-    });
+    // What stood before is in the line below.
+    let columns = [Column::Text("as of"), Column::Number("boundary"), Column::Text("cause"), Column::Text("run")];
+    let rows = entries
+        .iter()
+        .map(|entry| vec![minute(entry.as_of), or_dash(entry.new), entry.cause.clone(), entry.run.to_string()]);
     say!("{}", table(&columns, rows));
     Ok(exit::DONE)
 }
@@ -162,12 +156,15 @@ async fn export(ports: &jobs::Ports, format: Format) -> Outcome {
     Ok(exit::DONE)
 }
 
-/// Numbers and words only: nothing needs quotes.
 fn csv_line(row: &LimitRow) -> String {
+    format!("{},{}", row.organization, csv_fields(row))
+}
+
+/// What follows the organization. Numbers and words only: nothing needs quotes.
+pub(super) fn csv_fields(row: &LimitRow) -> String {
     let id = |id: Option<chat::MessageId>| id.map_or_else(String::new, |id| id.to_string());
     format!(
-        "{},{},{},{},{}",
-        row.organization,
+        "{},{},{},{}",
         row.visible_messages,
         id(row.oldest_visible_message_id),
         limited_by(row),

@@ -1,11 +1,14 @@
 //! What `lanner` does: one file per command or family of commands.
 
+pub(crate) mod dead_letters;
 pub(crate) mod demo;
 pub(crate) mod explain;
 pub(crate) mod import;
 pub(crate) mod job;
 pub(crate) mod limits;
+pub(crate) mod preview;
 pub(crate) mod rerun;
+pub(crate) mod retry;
 pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod tables;

@@ -1,7 +1,7 @@
 //! `lanner run`: the whole limit path in one process.
 
 use chat::ledger::{NewRun, Phase, Progress as RunProgress, State};
-use chat::{Day, Timestamp};
+use chat::{Day, Policy, Timestamp};
 use clap::Args;
 use jobs::Ports;
 use jobs::limits::{StageSettings, Until, collect_rooms, extract_organizations, merge_newest, wait_until_finished};
@@ -74,10 +74,19 @@ pub(crate) async fn drive(
     start: Start<'_>,
     until: Until,
 ) -> Result<(RunProgress, f64), Failure> {
+    with_workers(app, ports, follow(app, ports, start, until)).await
+}
+
+/// Does `work` while both queue-fed jobs run in this process; answers with the seconds that it took.
+pub(crate) async fn with_workers<T>(
+    app: &App,
+    ports: &Ports,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<(T, f64), Failure> {
     let started = tokio::time::Instant::now();
     let mut workers = Workers::start(ports, app.settings.stage()?);
     let worked = tokio::select! {
-        worked = follow(app, ports, start, until) => worked,
+        worked = work => worked,
         ended = workers.ended_early() => Err(ended),
     };
     workers.stop().await?;
@@ -151,17 +160,12 @@ fn report(app: &App, progress: &RunProgress, seconds: f64) -> Result<(), Failure
         .filter(|state| counts.of(*state) > 0)
         .map(|state| format!("{} {state}", thousands(counts.of(state))))
         .collect();
-    let age = progress
-        .run
-        .policy
-        .max_age_ms
-        .map_or_else(|| "any age".to_owned(), |ms| format!("none older than {}", age_in_words(ms)));
     say!(
         "{}",
         facts(&[
             ("run", progress.run.id.to_string()),
             ("as of", progress.run.as_of.to_string()),
-            ("policy", format!("newest {} messages, {age}", thousands(progress.run.policy.n() as u64))),
+            ("policy", policy_in_words(&progress.run.policy)),
             ("state", progress.phase().to_string()),
             ("organizations", if states.is_empty() { "none are free".to_owned() } else { states.join(", ") }),
             ("took", format!("{seconds:.2} s")),
@@ -181,6 +185,13 @@ pub(crate) fn exit_code(app: &App, progress: &RunProgress) -> u8 {
         Phase::Extracting | Phase::Running if app.stop.is_cancelled() => exit::TEMPORARY,
         Phase::Extracting | Phase::Running => exit::PARTIAL,
     }
+}
+
+/// "newest 5,000 messages, none older than 40 days"
+pub(super) fn policy_in_words(policy: &Policy) -> String {
+    let age = policy.max_age_ms.map(|ms| format!("none older than {}", age_in_words(ms)));
+    let age = age.unwrap_or_else(|| "any age".to_owned());
+    format!("newest {} messages, {age}", thousands(policy.n() as u64))
 }
 
 /// 40 × 24 h as "40 days"; what is no whole number of days as hours, minutes and seconds.

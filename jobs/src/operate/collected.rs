@@ -3,9 +3,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use chat::{
-    Access, Head, LimitRow, Organization, Policy, PortError, PortResult, RoomId, RunId, Timestamp, Version,
-};
+use chat::{Access, Head, LimitRow, Organization, Policy, PortError, PortResult, RoomId, RunId, Timestamp, Version};
 use futures::{Stream, StreamExt as _};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -93,7 +91,8 @@ where
     let start = move |unit: PortResult<I>| {
         let started = unit.map(|unit| AbortOnDropHandle::new(tokio::spawn(work(unit))));
         async move {
-            let died = |error| PortError::Refused { what: "a computation died".to_owned(), source: Some(Box::new(error)) };
+            let died =
+                |error| PortError::Refused { what: "a computation died".to_owned(), source: Some(Box::new(error)) };
             started?.await.map_err(died)?
         }
     };

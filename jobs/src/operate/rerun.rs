@@ -33,7 +33,13 @@ impl Difference {
         }
     }
 
-    /// True when a re-run would leave the organization with another limit than the stored one.
+    /// True when the organization would see something else, or by another rule, at the instant of the computation.
+    pub fn moves(&self) -> bool {
+        let seen = |row: &LimitRow| (row.standing, row.visible_messages, row.oldest_visible_message_id);
+        self.changes() && self.stored.as_ref().map(seen) != self.computed.as_ref().map(seen)
+    }
+
+    /// True when a re-run would leave the organization with another row than the stored one, if only for another instant.
     pub fn changes(&self) -> bool {
         let canonical = |row: &LimitRow| {
             (
@@ -82,7 +88,7 @@ pub fn named(id: RunId, as_of: Timestamp, policy: Policy) -> NewRun {
 pub struct Differences {
     /// Organizations.
     pub organizations: u64,
-    /// Those that would have another limit.
+    /// Those that would see something else, or by another rule.
     pub changed: u64,
     /// Those whose plan does not limit, so that a stored limit is released.
     pub unlimited: u64,
@@ -122,7 +128,7 @@ pub async fn differences(
     while let Some(unit) = found.try_next().await? {
         for one in unit {
             sums.organizations += 1;
-            sums.changed += u64::from(one.changes());
+            sums.changed += u64::from(one.moves());
             sums.unlimited += u64::from(one.computed.is_none());
             let change = one.visible_change();
             sums.become_visible += change.max(0).unsigned_abs();

@@ -6,9 +6,9 @@ use jobs::Ports;
 use jobs::operate::explain::message::{Finding, Found, MessageExplanation, Possibility, explain_message};
 use serde_json::json;
 
-use super::{computed_words, plan_word};
+use super::{computed_facts, plan_word};
 use crate::commands::App;
-use crate::commands::run::age_in_words;
+use crate::commands::run::policy_in_words;
 use crate::exit::{self, Outcome};
 use crate::output::{self, facts, say, thousands};
 
@@ -79,10 +79,10 @@ fn print(found: &MessageExplanation, room: Option<RoomId>) {
             }
         }
     }
-    if let Some(boundary) = found.boundary {
-        lines.push(("policy", policy_words(&found.policy)));
+    if let (Finding::Found(_), Some(boundary)) = (&found.finding, found.boundary) {
+        lines.push(("policy", policy_in_words(&found.policy)));
         lines.push(("oldest visible", boundary.to_string()));
-        lines.push(("computed", computed_words(found.stored.as_ref())));
+        lines.extend(computed_facts(found.stored.as_ref()));
     }
     say!("{}", facts(&lines));
     print_freshness(found);
@@ -108,22 +108,14 @@ fn place_words(place: &Found, policy: &Policy) -> String {
     let n = thousands(policy.n() as u64);
     let all = thousands(place.candidates);
     match place.rank {
-        Some(rank) => format!("{} of {all} candidates, from the newest; {n} are visible", thousands(rank)),
-        None => format!("none: it is not among the {all} candidates, of which {n} are visible"),
+        Some(rank) => format!("{} of {all}, from the newest; the newest {n} are visible", thousands(rank)),
+        None => format!("none: not one of the {all} messages among which {n} are visible"),
     }
-}
-
-/// "newest 5,000 messages, none older than 40 days"
-fn policy_words(policy: &Policy) -> String {
-    let age = policy.max_age_ms.map_or_else(|| "any age".to_owned(), |ms| format!("none older than {}", age_in_words(ms)));
-    format!("newest {} messages, {age}", thousands(policy.n() as u64))
 }
 
 fn possibility_words(possibility: Possibility, room: Option<RoomId>, at: Timestamp) -> String {
     match possibility {
-        Possibility::InARoomNotSeen => {
-            "in a room in which no active account of the organization is (--room R)".to_owned()
-        }
+        Possibility::InARoomNotSeen => "in a room that the organization does not see (--room ROOM)".to_owned(),
         Possibility::InAnotherRoom => match room {
             Some(room) => format!("in another room than {room} (leave --room out)"),
             None => "in another room".to_owned(),
@@ -142,7 +134,7 @@ fn print_freshness(found: &MessageExplanation) {
     let policy = if fresh.row.policy == found.policy {
         String::new()
     } else {
-        format!("\nThe policy in force is another one: {}.", policy_words(&fresh.row.policy))
+        format!("\nThe policy in force is another one: {}.", policy_in_words(&fresh.row.policy))
     };
     if found.is_stale() {
         let now = match fresh.visibility {

@@ -1,7 +1,7 @@
 //! `lanner explain --run R`: what is late, absent or failed, and what to do about it.
 
 use chat::ledger::{ErrorClass, Phase, RunOrganization, State};
-use chat::{RunId, Timestamp};
+use chat::{OrganizationId, RunId, Timestamp};
 use jobs::Ports;
 use jobs::operate::Group;
 use jobs::operate::explain::run::{Gone, Look, Missing, RunExplanation, explain_run};
@@ -68,7 +68,8 @@ fn print(found: &RunExplanation) {
     print_late(found);
     print_absent(found);
     print_failures(found);
-    let nothing = found.late.count == 0 && found.missing.is_empty() && found.gone.is_empty() && found.failures.is_empty();
+    let nothing =
+        found.late.count == 0 && found.missing.is_empty() && found.gone.is_empty() && found.failures.is_empty();
     if nothing && phase == Phase::Finished {
         say!("\nEvery organization of the run has ended well, and none is missing.");
     }
@@ -110,28 +111,30 @@ fn print_late(found: &RunExplanation) {
 fn print_absent(found: &RunExplanation) {
     let run = &found.progress.run.id;
     for (why, group) in &found.missing {
-        let words = match why {
-            Missing::NotExtractedYet => "not in the run yet: extraction has not come to them",
-            Missing::New => "not in the run, free since after the extraction: the next run has them,\nor now",
-            Missing::Lost => "not in the run although they had a limit before it: lost; compute them",
-        };
-        say!("\n{} free organizations are {words}:", thousands(group.count));
-        let ids: Vec<String> = group.first.iter().map(ToString::to_string).collect();
-        say!("  {}{}", ids.join(", "), if group.count > ids.len() as u64 { ", ..." } else { "" });
+        match why {
+            Missing::NotExtractedYet => say!("\nFree, and not in the run yet: extraction has not come to them"),
+            Missing::New => say!("\nFree, and not in the run: new since its extraction; the next run has them"),
+            Missing::Lost => say!("\nFree, and not in the run although they had a limit before it: lost"),
+        }
+        print_ids(group);
         match why {
             Missing::NotExtractedYet => say!("  lanner run --run {run}"),
             Missing::New | Missing::Lost => say!("  lanner rerun --organization ID --reason WORDS"),
         }
     }
     for (why, group) in &found.gone {
-        let words = match why {
-            Gone::Paid => "no longer free: readers show them all, the next run releases their limits",
-            Gone::Unknown => "unknown to the directory: they keep their limits; were they deleted there?",
-        };
-        say!("\n{} organizations of the run are {words}", thousands(group.count));
-        let ids: Vec<String> = group.first.iter().map(ToString::to_string).collect();
-        say!("  {}{}", ids.join(", "), if group.count > ids.len() as u64 { ", ..." } else { "" });
+        match why {
+            Gone::Paid => say!("\nIn the run, and no longer free: the next run releases their limits"),
+            Gone::Unknown => say!("\nIn the run, and unknown to the directory: they keep their limits"),
+        }
+        print_ids(group);
     }
+}
+
+fn print_ids(group: &Group<OrganizationId>) {
+    let ids: Vec<String> = group.first.iter().map(ToString::to_string).collect();
+    let more = if group.count > ids.len() as u64 { ", ..." } else { "" };
+    say!("  {}: {}{more}", thousands(group.count), ids.join(", "));
 }
 
 fn print_failures(found: &RunExplanation) {
@@ -159,7 +162,7 @@ fn print_failures(found: &RunExplanation) {
     }
     if found.failures.iter().any(|class| class.state.is_failure()) {
         let run = &found.progress.run.id;
-        say!("\n  lanner retry --run {run} --failed --error-class CLASS --reason WORDS");
+        say!("\n  lanner retry --run {run} \\\n    --failed --error-class CLASS --reason WORDS");
     }
 }
 
@@ -175,7 +178,9 @@ fn what_to_do(class: &ErrorClass) -> &'static str {
         "corrupt" => "stored data does not read back; import the data anew, then retry",
         "refused" => "a system refuses the request as it is; the error says why",
         "panic" => "a defect of the program, which the error describes; retry after an\nupgrade",
-        "no answer" => "attempts began and never ended: the process died in them, or was\nkilled for its memory; retry alone and watch it",
+        "no answer" => {
+            "attempts began and never ended: the process died in them, or was\nkilled for its memory; retry alone and watch it"
+        }
         "unknown organization" => "the directory does not know it any more; retry only when it\nis there again",
         _ => "the error says what to look at; then retry",
     }
