@@ -139,7 +139,7 @@ fn print(desk: &Desk) {
             Column::Text("class"),
             Column::Number("attempts"),
             Column::Text("age"),
-            Column::Text("expires"),
+            Column::Text("kept for"),
         ];
         let rows = desk.letters.iter().map(|letter| {
             let row = &letter.row;
@@ -149,7 +149,7 @@ fn print(desk: &Desk) {
                 row.error_class.clone().unwrap_or_default(),
                 row.attempts.to_string(),
                 age(row.finished_at.unwrap_or(row.queued_at), now),
-                format!("in {}", age(now, letter.expires_at)),
+                age(now, letter.expires_at),
             ]
         });
         say!("\n{}", table(&columns, rows));

@@ -167,36 +167,42 @@ pub(super) async fn give_account(app: &App, ports: &Ports, run: &RunId, ids: &[O
 
 fn print_account(run: &RunId, found: &Account) {
     say!("{}", facts(&[("run", run.to_string()), ("organizations", states_in_words(&found.counts))]));
-    let rows: Vec<&RunOrganization> = found.bad.first.iter().chain(&found.good.first).take(SHOWN).collect();
-    let columns = [
-        Column::Number("organization"),
-        Column::Text("outcome"),
-        Column::Number("visible"),
-        Column::Number("boundary before"),
-        Column::Number("after"),
-        Column::Text("cause"),
-    ];
-    let cells = rows.iter().map(|row| {
-        let bad = row.state.is_failure() || !row.state.is_terminal();
-        let cause = if bad { cause_of(row) } else { String::new() };
-        let shown = |value: String| if bad || row.state != State::Done { "-".to_owned() } else { value };
-        vec![
-            row.organization.to_string(),
-            outcome_word(row.state).to_owned(),
-            shown(thousands(u64::from(row.visible_messages))),
-            shown(or_dash(row.previous_first_visible_message_id)),
-            shown(or_dash(row.first_visible_message_id)),
-            cause,
-        ]
-    });
-    say!("\n{}", table(&columns, cells));
-    let more = found.counts.expected() - rows.len() as u64;
-    if more > 0 {
-        say!("... and {} more (--json prints all)", thousands(more));
+    if found.bad.count > 0 {
+        let columns = [Column::Number("organization"), Column::Text("outcome"), Column::Text("cause")];
+        let rows = found
+            .bad
+            .first
+            .iter()
+            .map(|row| vec![row.organization.to_string(), outcome_word(row.state).to_owned(), cause_of(row)]);
+        say!("\n{}", table(&columns, rows));
+    }
+    if found.good.count > 0 {
+        let columns = [
+            Column::Number("organization"),
+            Column::Text("outcome"),
+            Column::Number("visible"),
+            Column::Number("boundary before"),
+            Column::Number("after"),
+        ];
+        say!("\n{}", table(&columns, found.good.first.iter().map(good_cells)));
+    }
+    let shown = (found.bad.first.len() + found.good.first.len()) as u64;
+    if found.counts.expected() > shown {
+        say!("... and {} more (--json prints all)", thousands(found.counts.expected() - shown));
     }
     if found.counts.failures() > 0 {
         say!("\nlanner explain --run {run} says what to do");
     }
+}
+
+fn good_cells(row: &RunOrganization) -> Vec<String> {
+    let (mut visible, mut before, mut after) = ("-".to_owned(), "-".to_owned(), "-".to_owned());
+    if row.state == State::Done {
+        visible = thousands(u64::from(row.visible_messages));
+        before = or_dash(row.previous_first_visible_message_id);
+        after = or_dash(row.first_visible_message_id);
+    }
+    vec![row.organization.to_string(), row.state.to_string(), visible, before, after]
 }
 
 /// A state as the end of a retry.

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod disks;
+mod operate;
 mod shop;
 mod together;
 

@@ -134,7 +134,7 @@ fn print_freshness(found: &MessageExplanation) {
     let policy = if fresh.row.policy == found.policy {
         String::new()
     } else {
-        format!("\nThe policy in force is another one: {}.", policy_in_words(&fresh.row.policy))
+        format!("\nThe policy in force is another one:\n  {}", policy_in_words(&fresh.row.policy))
     };
     if found.is_stale() {
         let now = match fresh.visibility {
