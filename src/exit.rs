@@ -2,7 +2,7 @@
 
 use chat::PortError;
 use jobs::limits::{ExtractError, WaitError};
-use jobs::operate::rerun::RerunError;
+use jobs::operate::OperateError;
 use jobs::operate::runs::RunError;
 use worker::QueueError;
 
@@ -110,12 +110,15 @@ impl From<RunError> for Failure {
     }
 }
 
-impl From<RerunError> for Failure {
-    fn from(error: RerunError) -> Self {
+impl From<OperateError> for Failure {
+    fn from(error: OperateError) -> Self {
         let code = match &error {
-            RerunError::UnknownOrganization(_) => USAGE,
-            RerunError::Port(port) if port.is_temporary() => TEMPORARY,
-            RerunError::Port(_) => FAILED,
+            OperateError::UnknownOrganization(_)
+            | OperateError::UnknownOrganizations(_)
+            | OperateError::UnknownRun(_)
+            | OperateError::Cancelled(_) => USAGE,
+            error if error.is_temporary() => TEMPORARY,
+            _ => FAILED,
         };
         Self::new(code, error)
     }

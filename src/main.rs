@@ -13,7 +13,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use commands::job::Worker;
-use commands::{App, audit, compare, demo, explain, import, job, limits, rerun, run, runs, status, tables};
+use commands::{
+    App, audit, compare, dead_letters, demo, explain, import, job, limits, preview, rerun, retry, run, runs, status,
+    tables,
+};
 use exit::{Failure, Outcome};
 use settings::{LogFormat, Settings};
 use tokio_util::sync::CancellationToken;
@@ -48,13 +51,17 @@ enum Command {
     Import(import::ImportArgs),
     Run(run::RunArgs),
     Rerun(rerun::RerunArgs),
+    Retry(retry::RetryArgs),
     Explain(explain::ExplainArgs),
+    Preview(preview::PreviewArgs),
     Runs(runs::RunsArgs),
     Status(status::StatusArgs),
     Compare(compare::CompareArgs),
     Audit(audit::AuditArgs),
     #[command(subcommand)]
     Limits(limits::LimitsCommand),
+    #[command(subcommand)]
+    DeadLetters(dead_letters::DeadLettersCommand),
     ExtractOrganizations(job::ExtractArgs),
     /// Find the rooms of the organizations in the queue, until stopped
     CollectRooms,
@@ -140,12 +147,15 @@ async fn command(app: &App, command: &Command) -> Outcome {
         Command::Import(args) => import::run(app, args).await,
         Command::Run(args) => run::run(app, args).await,
         Command::Rerun(args) => rerun::rerun(app, args).await,
+        Command::Retry(args) => retry::run(app, args).await,
         Command::Explain(args) => explain::run(app, args).await,
         Command::Runs(args) => runs::run(app, args).await,
         Command::Status(args) => status::run(app, args).await,
         Command::Compare(args) => compare::run(app, args).await,
         Command::Audit(args) => audit::run(app, args).await,
+        Command::Preview(args) => preview::run(app, args).await,
         Command::Limits(command) => limits::run(app, command).await,
+        Command::DeadLetters(command) => dead_letters::run(app, command).await,
         Command::ExtractOrganizations(args) => job::extract(app, args).await,
         Command::CollectRooms => job::work(app, Worker::CollectRooms).await,
         Command::MergeNewest => job::work(app, Worker::MergeNewest).await,

@@ -44,6 +44,58 @@ pub(crate) fn json_line(value: &impl Serialize) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A JSON object with a list that is written as it comes, so that memory holds one entry.
+pub(crate) struct JsonList {
+    entries: u64,
+}
+
+impl JsonList {
+    /// Writes the fields of `head`, an object, and begins the list `name`.
+    pub(crate) fn begin(head: &serde_json::Value, name: &str) -> anyhow::Result<Self> {
+        let mut out = std::io::stdout().lock();
+        write!(out, "{{")?;
+        for (field, value) in head.as_object().into_iter().flatten() {
+            write!(out, "{}: {value}, ", serde_json::to_string(field)?)?;
+        }
+        write!(out, "{}: [", serde_json::to_string(name)?)?;
+        Ok(Self { entries: 0 })
+    }
+
+    /// Writes one entry.
+    pub(crate) fn item(&mut self, value: &impl Serialize) -> anyhow::Result<()> {
+        let separator = if self.entries == 0 { "\n" } else { ",\n" };
+        self.entries += 1;
+        write!(std::io::stdout().lock(), "{separator}  {}", serde_json::to_string(value)?)?;
+        Ok(())
+    }
+
+    /// Ends the list and writes the fields of `tail` after it.
+    pub(crate) fn end(self, tail: &serde_json::Value) -> anyhow::Result<()> {
+        let mut out = std::io::stdout().lock();
+        write!(out, "\n]")?;
+        for (field, value) in tail.as_object().into_iter().flatten() {
+            write!(out, ", {}: {value}", serde_json::to_string(field)?)?;
+        }
+        writeln!(out, "}}")?;
+        Ok(())
+    }
+}
+
+/// Words in lines of at most 80 columns; what has no blank to break at is cut.
+pub(crate) fn wrapped(text: &str) -> String {
+    table(&[Column::Text("")], [vec![text.to_owned()]]).trim_start_matches('\n').to_owned()
+}
+
+/// -1234 as -1,234, and 5 as +5.
+pub(crate) fn signed(number: i64) -> String {
+    let sign = match number {
+        0 => "",
+        1.. => "+",
+        _ => "-",
+    };
+    format!("{sign}{}", thousands(number.unsigned_abs()))
+}
+
 /// A column: its head, and whether its cells are numbers.
 pub(crate) enum Column {
     Text(&'static str),
@@ -92,6 +144,12 @@ pub(crate) fn thousands(number: u64) -> String {
         text.push(digit);
     }
     text
+}
+
+/// The beginning of a text, on one line, cut at `max` characters.
+pub(crate) fn brief(text: &str, max: usize) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if line.chars().count() <= max { line } else { line.chars().take(max).chain("...".chars()).collect() }
 }
 
 /// An instant for a table: to the minute.

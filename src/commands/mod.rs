@@ -2,13 +2,16 @@
 
 pub(crate) mod audit;
 pub(crate) mod compare;
+pub(crate) mod dead_letters;
 pub(crate) mod demo;
 pub(crate) mod explain;
 pub(crate) mod import;
 pub(crate) mod job;
 pub(crate) mod limits;
 pub(crate) mod observe;
+pub(crate) mod preview;
 pub(crate) mod rerun;
+pub(crate) mod retry;
 pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod status;

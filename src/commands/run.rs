@@ -77,10 +77,19 @@ pub(crate) async fn drive(
     start: Start<'_>,
     until: Until,
 ) -> Result<(RunProgress, f64), Failure> {
+    with_workers(app, ports, follow(app, ports, start, until)).await
+}
+
+/// Does `work` while both queue-fed jobs run in this process; answers with the seconds that it took.
+pub(crate) async fn with_workers<T>(
+    app: &App,
+    ports: &Ports,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<(T, f64), Failure> {
     let started = tokio::time::Instant::now();
     let mut workers = Workers::start(ports, app.settings.stage()?);
     let worked = tokio::select! {
-        worked = follow(app, ports, start, until) => worked,
+        worked = work => worked,
         ended = workers.ended_early() => Err(ended),
     };
     workers.stop().await?;
@@ -194,7 +203,7 @@ pub(crate) fn policy_in_words(policy: &Policy) -> String {
 }
 
 /// 40 × 24 h as "40 days"; what is no whole number of days as hours, minutes and seconds.
-fn age_in_words(ms: u64) -> String {
+pub(super) fn age_in_words(ms: u64) -> String {
     let days = ms / Day::MILLIS;
     if ms.is_multiple_of(Day::MILLIS) {
         return format!("{days} {}", if days == 1 { "day" } else { "days" });

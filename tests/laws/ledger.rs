@@ -506,6 +506,9 @@ async fn runs_and_attempts_come_newest_first(adapter: &Subject) {
     let attempts = sure(async || ledger.attempts_of(org(1), 10).await).await;
     let found: Vec<_> = attempts.iter().map(|(run, row)| (run.as_str(), row.state)).collect();
     assert_eq!(found, [("c", State::Pending), ("b", State::Done), ("a", State::Pending)]);
+    let heads = sure(async || ledger.opened_runs(2).await).await;
+    assert_eq!(heads, runs.iter().map(|progress| progress.run.clone()).collect::<Vec<_>>());
+    assert_eq!(sure(async || ledger.opened_runs(9).await).await.len(), 3);
     assert_eq!(sure(async || ledger.attempts_of(org(1), 1).await).await.len(), 1);
     assert_eq!(sure(async || ledger.attempts_of(org(9), 10).await).await, []);
 }
@@ -524,6 +527,7 @@ async fn notes_come_newest_first(adapter: &Subject) {
         ledger.record(&audit(ms, action)).await.expect("recorded");
     }
     let unreadable = |ms, body: &[u8]| UnreadableMessage {
+        id: None,
         queue: "rooms".to_owned(),
         body: body.to_vec(),
         cause: "not JSON".to_owned(),
@@ -537,7 +541,15 @@ async fn notes_come_newest_first(adapter: &Subject) {
     let audits = ledger.audits(&AuditFilter::default(), 3).await.expect("audits");
     assert_eq!(audits, [audit(3, "fourth"), audit(3, "third"), audit(2, "second")]);
     let kept = ledger.unreadable(10).await.expect("unreadable");
-    assert_eq!(kept, [unreadable(2, b""), unreadable(1, b"\xff\x00old")]);
+    let without_ids: Vec<_> = kept.iter().cloned().map(|message| UnreadableMessage { id: None, ..message }).collect();
+    assert_eq!(without_ids, [unreadable(2, b""), unreadable(1, b"\xff\x00old")]);
+    for message in &kept {
+        let id = message.id.expect("kept under an id");
+        assert_eq!(ledger.unreadable_message(id).await.expect("found").as_ref(), Some(message));
+    }
+    for id in [0, u64::MAX, kept.iter().filter_map(|message| message.id).sum()] {
+        assert_eq!(ledger.unreadable_message(id).await.expect("looked for"), None);
+    }
     assert_eq!(ledger.unreadable(1).await.expect("unreadable").len(), 1);
 }
 
@@ -745,6 +757,7 @@ async fn what_is_old_is_pruned_and_nothing_else(adapter: &Subject) {
     }
     sure(async || ledger.settle(&[moved("finished", 3, State::Done, None, Some(7))]).await).await;
     let message = |ms, body: &[u8]| UnreadableMessage {
+        id: None,
         queue: "rooms".to_owned(),
         body: body.to_vec(),
         cause: "not JSON".to_owned(),

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod disks;
+mod operate;
 mod operating;
 mod probes;
 mod schemas;

@@ -202,6 +202,7 @@ impl<T: OfItem> Attempts<T> for LedgerStage {
 
     async fn put_aside(&self, body: &[u8], cause: &Cause) -> Result<(), Cause> {
         let message = UnreadableMessage {
+            id: None,
             queue: self.queue.clone(),
             body: body.to_vec(),
             cause: cause.error.clone(),

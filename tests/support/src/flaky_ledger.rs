@@ -41,6 +41,10 @@ impl<T: Ledger> Ledger for Flaky<T> {
         self.ledger(self.inner.runs(limit)).await
     }
 
+    async fn opened_runs(&self, limit: usize) -> PortResult<Vec<Run>> {
+        self.ledger(self.inner.opened_runs(limit)).await
+    }
+
     async fn register(
         &self,
         run: &RunId,
@@ -133,5 +137,9 @@ impl<T: Ledger> Ledger for Flaky<T> {
 
     async fn prune(&self, old: &Old, rows_max: usize) -> PortResult<Pruned> {
         self.ledger(self.inner.prune(old, rows_max)).await
+    }
+
+    async fn unreadable_message(&self, id: u64) -> PortResult<Option<UnreadableMessage>> {
+        self.ledger(self.inner.unreadable_message(id)).await
     }
 }

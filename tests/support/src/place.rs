@@ -40,7 +40,12 @@ pub struct Open {
 impl Place {
     /// Imports a chat of `organizations` organizations made from `seed`.
     pub async fn new(seed: u64, organizations: u64) -> Self {
-        let place = Self { dir: TempDir::new().expect("a folder"), chat: SmallChat::random(seed, organizations) };
+        Self::of(SmallChat::random(seed, organizations)).await
+    }
+
+    /// Imports `chat`.
+    pub async fn of(chat: SmallChat) -> Self {
+        let place = Self { dir: TempDir::new().expect("a folder"), chat };
         let tables = place.tables();
         place.chat.write_csv(&tables);
         let dir = DataDir::open(place.data_dir(), Access::Exclusive, "test").await.expect("a data directory");

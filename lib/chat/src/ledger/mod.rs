@@ -35,6 +35,9 @@ pub trait Ledger: Send + Sync {
     /// Runs, newest first, at most `limit`.
     async fn runs(&self, limit: usize) -> PortResult<Vec<Progress>>;
 
+    /// Runs, newest first, at most `limit`, without their counts: counting costs time in proportion to a run's size.
+    async fn opened_runs(&self, limit: usize) -> PortResult<Vec<Run>>;
+
     /// Registers organizations as pending, and notes that everything up to `sent_through` is sent.
     async fn register(
         &self,
@@ -100,7 +103,7 @@ pub trait Ledger: Send + Sync {
     /// Audit rows, newest first, at most `limit`.
     async fn audits(&self, filter: &AuditFilter, limit: usize) -> PortResult<Vec<AuditEntry>>;
 
-    /// Puts an unreadable queue message aside, with its bytes.
+    /// Puts an unreadable queue message aside, with its bytes, under an id of the ledger's own.
     async fn put_aside(&self, message: &UnreadableMessage) -> PortResult<()>;
 
     /// Unreadable messages, newest first, at most `limit`.
@@ -112,4 +115,7 @@ pub trait Ledger: Send + Sync {
     /// Deletes at most `rows_max` (1 or more) organizations and unreadable messages, and the runs that have no organizations left:
     /// a short transaction, so that writers never wait long. To be repeated while [`Pruned::more`].
     async fn prune(&self, old: &Old, rows_max: usize) -> PortResult<Pruned>;
+
+    /// The unreadable message of this id.
+    async fn unreadable_message(&self, id: u64) -> PortResult<Option<UnreadableMessage>>;
 }

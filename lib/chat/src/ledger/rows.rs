@@ -201,6 +201,8 @@ impl Pruned {
 /// A queue message that nobody can read, kept with its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnreadableMessage {
+    /// By which it is found again, from 1; `None` before the ledger keeps it.
+    pub id: Option<u64>,
     /// The queue it came from.
     pub queue: String,
     /// Its bytes.

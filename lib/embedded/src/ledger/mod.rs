@@ -95,6 +95,10 @@ impl Ledger for SqliteLedger {
         self.newest_runs(limit).await
     }
 
+    async fn opened_runs(&self, limit: usize) -> PortResult<Vec<Run>> {
+        self.newest_run_rows(limit).await
+    }
+
     async fn register(
         &self,
         run: &RunId,
@@ -187,6 +191,10 @@ impl Ledger for SqliteLedger {
 
     async fn prune(&self, old: &Old, rows_max: usize) -> PortResult<Pruned> {
         self.prune_old(old, rows_max).await
+    }
+
+    async fn unreadable_message(&self, id: u64) -> PortResult<Option<UnreadableMessage>> {
+        self.unreadable_of(id).await
     }
 }
 

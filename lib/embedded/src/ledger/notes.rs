@@ -59,16 +59,32 @@ impl SqliteLedger {
     }
 
     pub(super) async fn newest_unreadable(&self, limit: usize) -> PortResult<Vec<UnreadableMessage>> {
-        let rows: Vec<(String, Vec<u8>, String, i64)> = sqlx::query_as(
-            "SELECT queue, body, cause, at FROM unreadable_messages ORDER BY at DESC, number DESC LIMIT ?1",
+        let rows: Vec<UnreadableRow> = sqlx::query_as(
+            "SELECT number, queue, body, cause, at FROM unreadable_messages ORDER BY at DESC, number DESC LIMIT ?1",
         )
         .bind(i64::try_from(limit).unwrap_or(i64::MAX))
         .fetch_all(self.database.reader())
         .await
         .map_err(|e| self.database.error(e))?;
-        let message = |(queue, body, cause, at)| UnreadableMessage { queue, body, cause, at: instant(at) };
-        Ok(rows.into_iter().map(message).collect())
+        Ok(rows.into_iter().map(unreadable).collect())
     }
+
+    pub(super) async fn unreadable_of(&self, id: u64) -> PortResult<Option<UnreadableMessage>> {
+        let row: Option<UnreadableRow> =
+            sqlx::query_as("SELECT number, queue, body, cause, at FROM unreadable_messages WHERE number = ?1")
+                .bind(i64::try_from(id).unwrap_or(i64::MAX))
+                .fetch_optional(self.database.reader())
+                .await
+                .map_err(|e| self.database.error(e))?;
+        Ok(row.map(unreadable))
+    }
+}
+
+/// Number, queue, body, cause, when.
+type UnreadableRow = (i64, String, Vec<u8>, String, i64);
+
+fn unreadable((number, queue, body, cause, at): UnreadableRow) -> UnreadableMessage {
+    UnreadableMessage { id: u64::try_from(number).ok(), queue, body, cause, at: instant(at) }
 }
 
 fn instant(ms: i64) -> Timestamp {

@@ -64,6 +64,16 @@ impl SqliteLedger {
         Ok(runs)
     }
 
+    pub(super) async fn newest_run_rows(&self, limit: usize) -> PortResult<Vec<Run>> {
+        let rows =
+            sqlx::query(concat!("SELECT ", run_columns!(), " FROM runs ORDER BY opened_at DESC, number DESC LIMIT ?1"))
+                .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+                .fetch_all(self.database.reader())
+                .await
+                .map_err(|e| self.database.error(e))?;
+        rows.iter().map(|row| self.run_row(row)).collect()
+    }
+
     /// The run of `row` with its organizations counted by state.
     async fn counted(&self, tx: &mut Tx, row: &sqlx::sqlite::SqliteRow) -> PortResult<Progress> {
         let number: i64 = row.try_get("number").map_err(|e| self.database.error(e))?;
