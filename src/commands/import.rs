@@ -147,6 +147,7 @@ fn words(stage: Stage) -> &'static str {
         Stage::CheckMessages => "check messages",
         Stage::LoadDirectory => "load directory",
         Stage::LoadMessages => "load messages",
+        Stage::LoadBodies => "load bodies",
     }
 }
 

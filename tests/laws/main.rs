@@ -9,6 +9,7 @@ mod heads;
 mod ledger;
 mod limits;
 mod live_ids;
+mod messages;
 mod queue;
 mod random;
 mod suite;

@@ -5,6 +5,7 @@
 //! - [`SqliteLedger`]: runs, states, history, audit
 //! - [`SqliteQueue`]: queues with visibility timeouts
 //! - [`PackedIndex`], [`LmdbLiveIds`], [`LmdbHeads`]: ids of messages, packed by room
+//! - [`LmdbMessages`]: what messages say
 //! - [`LmdbLimits`]: the current limits
 //! - [`EmbeddedLoad`]: takes an import
 
@@ -16,6 +17,7 @@ pub mod limits;
 pub mod live_ids;
 mod lmdb;
 mod load;
+pub mod messages;
 pub mod packed;
 mod queue;
 mod sqlite;
@@ -28,5 +30,6 @@ pub use limits::LmdbLimits;
 pub use live_ids::LmdbLiveIds;
 pub use lmdb::MapSize;
 pub use load::EmbeddedLoad;
+pub use messages::LmdbMessages;
 pub use packed::PackedIndex;
 pub use queue::SqliteQueue;

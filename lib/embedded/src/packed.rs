@@ -65,6 +65,15 @@ pub struct Counts {
     pub blocks: u64,
 }
 
+/// What the index knows of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// It is there.
+    Live,
+    /// It was deleted.
+    Deleted,
+}
+
 impl PackedIndex {
     /// Opens the index in `dir`, which is created if need be; `epoch` is the store's own, and another one than that of the
     /// first opening is refused. Several processes can have the same directory open. Blocks for some file operations.
@@ -147,6 +156,25 @@ impl PackedIndex {
             let head =
                 |room: &RoomId| Ok(self.heads.get(txn, &room.get())?.map_or(Head::Unknown, |day| Head::Day(Day(day))));
             rooms.iter().map(head).collect()
+        })
+    }
+
+    /// What is known of each of `messages`, in that order, all from one snapshot; `None` for an id that was never given.
+    pub fn known(&self, messages: &[(RoomId, MessageId)]) -> PortResult<Vec<Option<Known>>> {
+        self.store.read(|txn| {
+            let mut found = Vec::new();
+            let mut known = |&(room, id): &(RoomId, MessageId)| {
+                let request = PageRequest { room, below: id.next(), at_least: id, limit: 1 };
+                for (set, known) in [(&self.live, Known::Live), (&self.tombstones, Known::Deleted)] {
+                    found.clear();
+                    set.page(txn, &request, &mut found)?;
+                    if !found.is_empty() {
+                        return Ok(Some(known));
+                    }
+                }
+                Ok(None)
+            };
+            messages.iter().map(&mut known).collect()
         })
     }
 

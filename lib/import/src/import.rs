@@ -38,7 +38,7 @@ impl ImportOptions {
 /// 1. Everything is read and checked. A bad row stops the import here, with the store as it was, unless bad rows are to be
 ///    left out. What refers to a row that is left out is left out too.
 /// 2. The directory (organizations, accounts, rooms, memberships) is loaded and published at once.
-/// 3. Messages are loaded.
+/// 3. Messages are loaded, then what they say, if the files tell: those are read once more for it, a bounded batch at a time.
 ///
 /// Killed before the end of 2, an import leaves the store as it was; killed later, it leaves the new directory and some of the
 /// messages: run it again. A second run of the same files ends as the first, and goes on where that one had stored messages durably.
@@ -60,6 +60,7 @@ pub async fn import(
         organization_rooms: 0,
         live_messages: 0,
         deleted_messages: 0,
+        bodies: 0,
         message_ids: None,
         resumed_after: None,
         seconds: BTreeMap::new(),
@@ -83,6 +84,7 @@ pub async fn import(
     work.begin(Stage::LoadMessages, None);
     work.report.resumed_after = after;
     messages.load(&mut work, load, &mut directory.rooms, after).await?;
+    crate::bodies::load(&mut work, load).await?;
     load.finish().await.map_err(failed("messages"))?;
     work.end();
     Ok(work.report)

@@ -12,6 +12,7 @@
 //! Memory: a bounded number of chunks of [`ImportOptions::sort_rows`] rows, and one room's or one account's rows; nothing
 //! grows with the number of organizations, accounts, rooms or messages.
 
+mod bodies;
 mod check;
 mod directory;
 mod error;
@@ -26,7 +27,7 @@ mod tables;
 
 pub use error::ImportError;
 pub use import::{ImportOptions, import};
-pub use load::{Account, Discard, Load, Membership, OrganizationRooms, RoomMessages, Source};
+pub use load::{Account, Discard, Load, Membership, MessageBody, OrganizationRooms, RoomMessages, Source};
 pub use problems::{BadRow, LeftOut, Reason};
 pub use report::{ImportReport, Progress, Stage, TableReport};
 pub use tables::Table;

@@ -52,11 +52,24 @@ pub struct RoomMessages {
     pub tombstoned: Vec<MessageId>,
 }
 
+/// What a message says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MessageBody {
+    /// Where it was written.
+    pub room: RoomId,
+    /// Which message.
+    pub id: MessageId,
+    /// Who wrote it, where the source says so; the account need not be in the directory.
+    pub author: Option<AccountId>,
+    /// Its text; empty where it has none.
+    pub body: String,
+}
+
 /// A store that takes an import. It belongs to one import; nobody else writes to the store meanwhile.
 ///
 /// The calls come in the order in which they stand here, the row calls any number of times each. Rows of all calls of one
 /// kind together are distinct and in ascending order (memberships: by account, then room), and what they refer to has been
-/// given before: nothing needs to be checked. The directory is the whole directory: what the store held before and is not given
+/// given before: nothing needs to be checked. ([`Load::bodies`] alone is in the order of the files and unchecked.) The directory is the whole directory: what the store held before and is not given
 /// again is gone afterwards. Messages are added to what the store holds; a deleted message stays deleted.
 ///
 /// What a store promises:
@@ -93,6 +106,17 @@ pub trait Load: Send {
 
     /// Messages of rooms; rooms without any message are not given.
     async fn messages(&mut self, rooms: &[RoomMessages]) -> PortResult<()>;
+
+    /// What messages say, of sources that tell; called after all messages were given.
+    ///
+    /// Rows come as they stand in the files, repeated ones and those of messages that were left out included: a body is kept
+    /// only where the store holds its message, and of several for one message the last. Of a deleted message nothing is kept.
+    /// A message that is given without a body, now or ever, loses none that is kept already. So bodies need no sorting, and
+    /// no memory but that of one batch.
+    ///
+    /// This is how bodies come into a store that nobody reads yet. Writing and editing single messages belongs to a message
+    /// path, whose changes carry positions; it is none of this port.
+    async fn bodies(&mut self, rows: &[MessageBody]) -> PortResult<()>;
 
     /// Everything has been given; answers when it is durable and visible.
     async fn finish(&mut self) -> PortResult<()>;
@@ -133,6 +157,10 @@ impl Load for Discard {
     }
 
     async fn messages(&mut self, _: &[RoomMessages]) -> PortResult<()> {
+        Ok(())
+    }
+
+    async fn bodies(&mut self, _: &[MessageBody]) -> PortResult<()> {
         Ok(())
     }
 

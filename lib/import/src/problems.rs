@@ -21,6 +21,10 @@ pub enum Reason {
     NotANumber,
     /// Neither true nor false.
     NotAFlag,
+    /// A text that is not UTF-8.
+    NotText,
+    /// A text longer than 1 MiB.
+    TooLong,
     /// Neither `free` nor `paid`.
     UnknownPlan,
     /// It refers to an organization that is not there.
@@ -42,6 +46,8 @@ impl std::fmt::Display for Reason {
             Self::Missing => "no value",
             Self::NotANumber => "not a whole number from 0 to 9223372036854775807",
             Self::NotAFlag => "neither true nor false",
+            Self::NotText => "not UTF-8",
+            Self::TooLong => "longer than 1 MiB",
             Self::UnknownPlan => "neither free nor paid",
             Self::UnknownOrganization => "an unknown organization",
             Self::UnknownAccount => "an unknown account",

@@ -27,6 +27,8 @@ pub enum Stage {
     LoadDirectory,
     /// Loading messages.
     LoadMessages,
+    /// Loading what messages say, where the source tells.
+    LoadBodies,
 }
 
 /// How far a stage is.
@@ -74,6 +76,8 @@ pub struct ImportReport {
     pub live_messages: u64,
     /// Messages that are deleted.
     pub deleted_messages: u64,
+    /// Messages whose author and body were handed to the store.
+    pub bodies: u64,
     /// The smallest and the largest id of a message.
     pub message_ids: Option<(chat::MessageId, chat::MessageId)>,
     /// Messages up to this room had been loaded by an earlier, interrupted import of the same files.

@@ -3,12 +3,15 @@
 use std::path::PathBuf;
 
 use async_trait::async_trait;
-use chat::{AccountId, Epoch, MessageId, Organization, OrganizationId, Plan, PortResult, RoomId};
-use embedded::{Access, DataDir, LmdbLimits, MapSize, PackedIndex, SqliteDirectory, SqliteLedger, SqliteQueue};
+use chat::{AccountId, Epoch, Message, MessageId, Organization, OrganizationId, Plan, PortResult, RoomId};
+use embedded::{
+    Access, DataDir, LmdbLimits, LmdbMessages, MapSize, PackedIndex, SqliteDirectory, SqliteLedger, SqliteQueue,
+};
 use import::{Account, Membership};
 
 use crate::directory::DirectoryWriter;
 use crate::live_ids::MessageWriter;
+use crate::messages::BodyWriter;
 
 async fn data_dir(folder: PathBuf) -> DataDir {
     DataDir::open(folder, Access::Write, "laws").await.expect("a data directory")
@@ -32,6 +35,17 @@ pub(super) fn index(folder: PathBuf) -> PackedIndex {
 
 pub(super) fn limits(folder: PathBuf) -> LmdbLimits {
     LmdbLimits::open(&folder, MapSize::default()).expect("limits")
+}
+
+pub(super) fn messages(folder: PathBuf) -> LmdbMessages {
+    LmdbMessages::open(&folder, MapSize::default()).expect("messages")
+}
+
+#[async_trait]
+impl BodyWriter for LmdbMessages {
+    async fn put(&self, messages: &[Message]) -> PortResult<()> {
+        self.put(messages)
+    }
 }
 
 #[async_trait]

@@ -9,13 +9,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ::embedded::{LmdbHeads, LmdbLiveIds};
-use chat::{Directory, Heads, Ledger, Limits, LiveIds};
+use chat::{Directory, Heads, Ledger, Limits, LiveIds, Messages};
 use support::{Faults, Flaky};
 use worker::Queue;
 
-use self::embedded::{directory, index, ledger, limits, queue};
+use self::embedded::{directory, index, ledger, limits, messages, queue};
 use crate::directory::DirectoryWriter;
 use crate::live_ids::MessageWriter;
+use crate::messages::BodyWriter;
 use crate::random;
 use crate::suite::{Adapter, Law, Prepared, adapters};
 
@@ -52,6 +53,18 @@ adapters! {
     flaky_lmdb(folder) => {
         let index = index(folder);
         Ok(Prepared { port: Arc::new(flaky(LmdbHeads::new(index.clone()))), writer: Arc::new(index) })
+    }, excepts exact_laws;
+}
+
+adapters! {
+    messages: Prepared<dyn Messages, dyn BodyWriter>;
+    lmdb(folder) => {
+        let messages = messages(folder);
+        Ok(Prepared { port: Arc::new(messages.clone()), writer: Arc::new(messages) })
+    }, excepts no_law;
+    flaky_lmdb(folder) => {
+        let messages = messages(folder);
+        Ok(Prepared { port: Arc::new(flaky(messages.clone())), writer: Arc::new(messages) })
     }, excepts exact_laws;
 }
 
