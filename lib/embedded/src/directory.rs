@@ -3,6 +3,7 @@
 //! The rooms of an organization are kept as a projection, one packed list per organization, so that no membership is read when
 //! a run asks: a batch of organizations is one query. Every write renews the lists it touches in its own transaction.
 
+mod names;
 pub(crate) mod room_list;
 mod write;
 
@@ -19,7 +20,10 @@ use crate::{
 
 const SCHEMA: Schema = Schema {
     what: "the directory",
-    migrations: &[(1, "directory", include_str!("../migrations/directory/0001_directory.sql"))],
+    migrations: &[
+        (1, "directory", include_str!("../migrations/directory/0001_directory.sql")),
+        (2, "names", include_str!("../migrations/directory/0002_names.sql")),
+    ],
 };
 
 /// The directory in `directory.sqlite`.

@@ -4,7 +4,7 @@ mod rows;
 
 use async_trait::async_trait;
 use chat::{Content, Message, MessageId, Organization, PortError, PortResult, RoomId};
-use import::{Account, Load, Membership, MessageBody, OrganizationRooms, RoomMessages, Source};
+use import::{Account, Load, Membership, MessageBody, Name, NameKind, OrganizationRooms, RoomMessages, Source};
 use sqlx::AssertSqlSafe;
 
 use crate::{
@@ -68,6 +68,7 @@ DELETE FROM organizations;
 DELETE FROM accounts;
 DELETE FROM rooms;
 DELETE FROM memberships;
+DELETE FROM names;
 DELETE FROM organization_rooms;";
 
 /// Lets no plan version fall.
@@ -78,6 +79,16 @@ DROP TABLE previous;";
 
 #[async_trait]
 impl Load for EmbeddedLoad {
+    async fn known_names(&mut self, after: Option<(NameKind, u64)>, limit: usize) -> PortResult<Vec<Name>> {
+        if self.directory.is_nameless().await? {
+            let path = self.dir.path().display();
+            return Err(PortError::refused(format!(
+                "{path} holds organizations without names, whose ids were given elsewhere: import into another data directory"
+            )));
+        }
+        self.directory.names_after(after, limit).await
+    }
+
     async fn begin(&mut self, source: &Source) -> PortResult<()> {
         self.source = format!("{:016x}", source.fingerprint);
         let disagrees = |e: OpenError| PortError::Refused { what: e.to_string(), source: Some(e.into()) };
@@ -134,6 +145,11 @@ impl Load for EmbeddedLoad {
             query.execute(&mut **transaction).await.map_err(|e| self.directory.error(e))?;
         }
         Ok(())
+    }
+
+    async fn names(&mut self, rows: &[Name]) -> PortResult<()> {
+        let transaction = self.transaction.as_mut().ok_or_else(out_of_order)?;
+        self.directory.put_names(transaction, rows).await
     }
 
     async fn publish(&mut self) -> PortResult<Option<RoomId>> {

@@ -11,6 +11,8 @@ use crate::{LeftOut, Table};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
+    /// Reading files by a mapping.
+    Mapping,
     /// Reading and checking organizations.
     Organizations,
     /// Reading and checking accounts.
@@ -23,6 +25,8 @@ pub enum Stage {
     Messages,
     /// Checking messages.
     CheckMessages,
+    /// Reading and checking names.
+    Names,
     /// Loading organizations, accounts, rooms and memberships.
     LoadDirectory,
     /// Loading messages.

@@ -4,4 +4,5 @@ mod bad_rows;
 mod bodies;
 mod files;
 mod folder;
+mod mapping;
 mod runs;

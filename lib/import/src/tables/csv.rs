@@ -5,7 +5,8 @@ use std::fs::File;
 use ::csv::{ByteRecord, ReaderBuilder};
 
 use super::{
-    BATCH_BYTES, BATCH_ROWS, BadCell, Batch, Column, Found, Kind, NO_ID, Numbers, Read, find_columns, plan, shown,
+    BATCH_BYTES, BATCH_ROWS, BadCell, Batch, Column, Found, Kind, NO_ID, Numbers, Read, find_columns, name_kind, plan,
+    shown,
 };
 use crate::{ImportError, Reason, source::TableFile};
 
@@ -93,6 +94,7 @@ fn parse(column: &Column, field: &[u8]) -> Result<u64, Reason> {
     }
     match column.kind {
         Kind::Number => number(field).ok_or(Reason::NotANumber),
+        Kind::NameKind => name_kind(field).ok_or(Reason::UnknownKind),
         Kind::Plan => plan(field).ok_or(Reason::UnknownPlan),
         Kind::Flag => match field {
             b"0" => Ok(0),

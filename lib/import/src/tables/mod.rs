@@ -3,10 +3,16 @@
 mod csv;
 mod parquet;
 
+use std::sync::Arc;
+
 use chat::messages::MAX_BODY_BYTES;
 use serde::Serialize;
 
-use crate::{ImportError, Reason, source::TableFile};
+use crate::{
+    ImportError, NameKind, Reason,
+    mapping::{self, Mapped},
+    source::TableFile,
+};
 
 /// Rows of a batch.
 const BATCH_ROWS: usize = 32 << 10;
@@ -27,6 +33,8 @@ pub enum Table {
     Memberships,
     /// `room_id`, `message_id`, optionally `deleted` (false), `author_id` or `author`, and `body`.
     Messages,
+    /// `kind` (`organization`, `room` or `account`), `id`, `name`, optionally `organization_id`. A folder need not have it.
+    Names,
 }
 
 /// What a column holds. All of it but text is kept as `u64`.
@@ -38,6 +46,8 @@ pub(crate) enum Kind {
     Flag,
     /// 0 for free, 1 for paid.
     Plan,
+    /// The number of a [`NameKind`].
+    NameKind,
     /// Any text, at most [`MAX_BODY_BYTES`] long. A table has one such column at most.
     Text,
 }
@@ -47,7 +57,7 @@ impl Kind {
         match self {
             Self::Number => "a 32 or 64 bit integer",
             Self::Flag => "a boolean",
-            Self::Plan | Self::Text => "text",
+            Self::Plan | Self::NameKind | Self::Text => "text",
         }
     }
 }
@@ -80,7 +90,7 @@ const fn content(names: &'static [&'static str], kind: Kind) -> Column {
 }
 
 impl Table {
-    /// All tables, in the order in which they are imported.
+    /// All tables that a folder must have, in the order in which they are imported.
     pub const ALL: [Self; 5] = [Self::Organizations, Self::Accounts, Self::Rooms, Self::Memberships, Self::Messages];
 
     /// Its name, which is also that of its file.
@@ -91,6 +101,7 @@ impl Table {
             Self::Rooms => "rooms",
             Self::Memberships => "memberships",
             Self::Messages => "messages",
+            Self::Names => "names",
         }
     }
 
@@ -136,6 +147,16 @@ impl Table {
                     ]
                 }
             }
+            Self::Names => {
+                const {
+                    &[
+                        required(&["kind"], Kind::NameKind),
+                        required(&["id"], Kind::Number),
+                        optional(&["organization_id"], Kind::Number, NO_ID),
+                        required(&["name"], Kind::Text),
+                    ]
+                }
+            }
         }
     }
 
@@ -148,6 +169,7 @@ impl Table {
     /// | rooms | id | 0 |
     /// | memberships | room | account, ended |
     /// | messages | room | id, live |
+    /// | names | id | kind |
     ///
     /// `None` where the row has fewer columns than the table, which no reader gives.
     #[inline]
@@ -160,6 +182,7 @@ impl Table {
                 (room[row], account[row] << 1 | u64::from(active[row] == 0 || left[row] == 1))
             }
             (Self::Messages, [room, id, deleted, ..]) => (room[row], id[row] << 1 | (1 - deleted[row])),
+            (Self::Names, [kind, id, ..]) => (id[row], kind[row]),
             _ => return None,
         })
     }
@@ -195,11 +218,13 @@ pub(crate) struct Batch {
 
 /// How rows are numbered for people.
 #[derive(Debug)]
-enum Numbers {
+pub(crate) enum Numbers {
     /// The batch's first row; the others follow.
     From(u64),
     /// The line on which each row begins.
     Lines(Vec<u64>),
+    /// The file and the line of each row.
+    Places(Vec<(Arc<str>, u64)>),
 }
 
 impl Default for Numbers {
@@ -214,6 +239,31 @@ impl Batch {
         match &self.numbers {
             Numbers::From(first) => first + row as u64,
             Numbers::Lines(lines) => lines.get(row).copied().unwrap_or_default(),
+            Numbers::Places(places) => places.get(row).map_or(0, |(_, line)| *line),
+        }
+    }
+
+    /// The file in which a row stands, `file` where the table has but one, and its number.
+    pub(crate) fn place(&self, row: usize, file: &str) -> (String, u64) {
+        let own = match &self.numbers {
+            Numbers::Places(places) => places.get(row).map(|(file, _)| &**file),
+            _ => None,
+        };
+        (own.unwrap_or(file).to_owned(), self.number(row))
+    }
+
+    /// Adds a row: the values of the first columns; the others are text.
+    pub(crate) fn push(&mut self, values: &[u64]) {
+        for (column, value) in self.columns.iter_mut().zip(values) {
+            column.push(*value);
+        }
+        self.rows += 1;
+    }
+
+    /// Says where the row that is added next stands.
+    pub(crate) fn push_place(&mut self, file: &Arc<str>, line: u64) {
+        if let Numbers::Places(places) = &mut self.numbers {
+            places.push((file.clone(), line));
         }
     }
 
@@ -226,7 +276,7 @@ impl Batch {
         })
     }
 
-    fn clear(&mut self, columns: usize, numbers: Numbers) {
+    pub(crate) fn clear(&mut self, columns: usize, numbers: Numbers) {
         self.rows = 0;
         self.columns.resize_with(columns, Vec::new);
         self.columns.iter_mut().for_each(Vec::clear);
@@ -253,17 +303,20 @@ pub(crate) trait Read: Send {
 
 /// Opens a table's file and checks its columns.
 pub(crate) fn open(file: &TableFile) -> Result<Box<dyn Read>, ImportError> {
-    Ok(match file.format {
+    Ok(match &file.format {
         Format::Parquet => Box::new(parquet::Parquet::open(file)?),
         Format::Csv => Box::new(csv::Csv::open(file)?),
+        Format::Mapped(mapped) => Box::new(mapping::Reader::open(file.table, mapped)),
     })
 }
 
 /// How a file is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) enum Format {
     Parquet,
     Csv,
+    /// Not at all: it is what other files became.
+    Mapped(Arc<Mapped>),
 }
 
 /// Which columns of a table a file has.
@@ -338,8 +391,14 @@ impl Texts {
     }
 
     /// Bytes of all of them.
-    fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.text.len()
+    }
+
+    /// Adds the next row's text, which has been checked.
+    pub(crate) fn add(&mut self, text: &str) {
+        self.text.push_str(text);
+        self.ends.push(self.text.len());
     }
 
     /// Adds the next row's text; one that cannot be taken is empty.
@@ -349,8 +408,7 @@ impl Texts {
             Ok(_) => Err(Reason::TooLong),
             Err(_) => Err(Reason::NotText),
         };
-        self.text.push_str(text.unwrap_or_default());
-        self.ends.push(self.text.len());
+        self.add(text.unwrap_or_default());
         text.map(drop)
     }
 
@@ -369,7 +427,12 @@ fn plan(text: &[u8]) -> Option<u64> {
     }
 }
 
+/// The kind of name that `text` means.
+fn name_kind(text: &[u8]) -> Option<u64> {
+    NameKind::of(std::str::from_utf8(text).ok()?).map(|kind| kind as u64)
+}
+
 /// A value for a message: at most 80 characters of it.
-fn shown(value: &[u8]) -> String {
+pub(crate) fn shown(value: &[u8]) -> String {
     String::from_utf8_lossy(&value[..value.len().min(320)]).chars().take(80).collect()
 }

@@ -17,7 +17,9 @@ use parquet::{
     schema::types::ColumnDescriptor,
 };
 
-use super::{BATCH_ROWS, BadCell, Batch, Column, Found, Kind, Numbers, Read, Texts, find_columns, plan, shown};
+use super::{
+    BATCH_ROWS, BadCell, Batch, Column, Found, Kind, Numbers, Read, Texts, find_columns, name_kind, plan, shown,
+};
 use crate::{ImportError, Reason, source::TableFile};
 
 /// Rows of a batch with texts: each can be long.
@@ -98,7 +100,7 @@ fn check_type(column: &Column, found: &ColumnDescriptor, file: &str) -> Result<(
     };
     let fits = match (column.kind, found.physical_type()) {
         (Kind::Number, Type::INT64 | Type::INT32) => plain_integer,
-        (Kind::Flag, Type::BOOLEAN) | (Kind::Plan | Kind::Text, Type::BYTE_ARRAY) => true,
+        (Kind::Flag, Type::BOOLEAN) | (Kind::Plan | Kind::NameKind | Kind::Text, Type::BYTE_ARRAY) => true,
         _ => false,
     };
     // A repeated or nested value has more levels than "there or not".
@@ -139,7 +141,8 @@ impl Parquet {
             }
             self.open_group()?;
         }
-        let rows = self.left.min(if self.found.tells() { TEXT_ROWS } else { BATCH_ROWS });
+        let texts = self.found.columns.iter().any(|column| column.kind == Kind::Text);
+        let rows = self.left.min(if texts { TEXT_ROWS } else { BATCH_ROWS });
         for (place, column) in self.found.columns.iter().enumerate() {
             let Some(cursor) = &mut self.cursors[place] else {
                 batch.columns[place].resize(rows, column.default.unwrap_or_default());
@@ -211,7 +214,11 @@ impl Cursor {
             Self::Int(typed, false) => typed.read(rows, column, out, bad, |&value| signed(value.into())),
             Self::Flag(typed) => typed.read(rows, column, out, bad, |&value| Ok(value.into())),
             Self::Text(typed) => typed.read(rows, column, out, bad, |value: &ByteArray| {
-                plan(value.data()).ok_or_else(|| (Reason::UnknownPlan, shown(value.data())))
+                let (known, reason) = match column.kind {
+                    Kind::NameKind => (name_kind(value.data()), Reason::UnknownKind),
+                    _ => (plan(value.data()), Reason::UnknownPlan),
+                };
+                known.ok_or_else(|| (reason, shown(value.data())))
             }),
         }
     }

@@ -18,8 +18,8 @@ use parquet::{
 use tempfile::TempDir;
 
 use crate::{
-    Account, ImportError, ImportOptions, ImportReport, Load, Membership, MessageBody, OrganizationRooms, Reason,
-    RoomMessages, Source, import,
+    Account, ImportError, ImportOptions, ImportReport, Load, Membership, MessageBody, Name, NameKind,
+    OrganizationRooms, Reason, RoomMessages, Source, import,
 };
 
 /// Three organizations, five accounts, four rooms; account 14 is inactive, 12 left room 102, room 103 is shared, 104 is empty.
@@ -106,6 +106,7 @@ pub(super) struct Content {
     pub(super) rooms: Vec<RoomId>,
     pub(super) memberships: Vec<Membership>,
     pub(super) organization_rooms: Vec<OrganizationRooms>,
+    pub(super) names: Vec<Name>,
     pub(super) live: BTreeMap<u64, BTreeSet<u64>>,
     pub(super) tombstoned: BTreeMap<u64, BTreeSet<u64>>,
     /// Room and id → author and body.
@@ -138,6 +139,11 @@ impl Memory {
 
 #[async_trait]
 impl Load for Memory {
+    async fn known_names(&mut self, after: Option<(NameKind, u64)>, limit: usize) -> PortResult<Vec<Name>> {
+        let above = self.visible.names.iter().filter(|name| after.is_none_or(|after| (name.kind, name.id) > after));
+        Ok(above.take(limit).cloned().collect())
+    }
+
     async fn begin(&mut self, source: &Source) -> PortResult<()> {
         self.pending = Content::default();
         self.source = Some(source.clone());
@@ -166,6 +172,12 @@ impl Load for Memory {
 
     async fn organization_rooms(&mut self, rows: &[OrganizationRooms]) -> PortResult<()> {
         self.pending.organization_rooms.extend_from_slice(rows);
+        self.call()
+    }
+
+    async fn names(&mut self, rows: &[Name]) -> PortResult<()> {
+        self.pending.names.extend_from_slice(rows);
+        self.pending.names.sort_by_key(|name| (name.kind, name.id));
         self.call()
     }
 
