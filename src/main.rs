@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use commands::job::Worker;
-use commands::{App, demo, explain, import, job, limits, rerun, run, runs, tables};
+use commands::{App, demo, explain, export, import, job, limits, messages, rerun, run, runs, tables};
 use exit::{Failure, Outcome};
 use settings::{LogFormat, Settings};
 use tokio_util::sync::CancellationToken;
@@ -46,9 +46,11 @@ struct Cli {
 enum Command {
     Demo(demo::DemoArgs),
     Import(import::ImportArgs),
+    Export(export::ExportArgs),
     Run(run::RunArgs),
     Rerun(rerun::RerunArgs),
     Explain(explain::ExplainArgs),
+    Messages(messages::MessagesArgs),
     Runs(runs::RunsArgs),
     Status(runs::StatusArgs),
     #[command(subcommand)]
@@ -136,9 +138,11 @@ async fn command(app: &App, command: &Command) -> Outcome {
     match command {
         Command::Demo(args) => demo::run(app, args).await,
         Command::Import(args) => import::run(app, args).await,
+        Command::Export(args) => export::run(app, args).await,
         Command::Run(args) => run::run(app, args).await,
         Command::Rerun(args) => rerun::rerun(app, args).await,
         Command::Explain(args) => explain::run(app, args).await,
+        Command::Messages(args) => messages::run(app, args).await,
         Command::Runs(args) => runs::list(app, args).await,
         Command::Status(args) => runs::status(app, args).await,
         Command::Limits(command) => limits::run(app, command).await,

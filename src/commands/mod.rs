@@ -2,9 +2,11 @@
 
 pub(crate) mod demo;
 pub(crate) mod explain;
+pub(crate) mod export;
 pub(crate) mod import;
 pub(crate) mod job;
 pub(crate) mod limits;
+pub(crate) mod messages;
 pub(crate) mod rerun;
 pub(crate) mod run;
 pub(crate) mod runs;

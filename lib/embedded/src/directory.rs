@@ -48,6 +48,29 @@ impl SqliteDirectory {
         self.database.commit(transaction).await
     }
 
+    /// The connections that read.
+    pub(crate) fn reader(&self) -> &sqlx::SqlitePool {
+        self.database.reader()
+    }
+
+    /// A stored value that cannot be.
+    pub(crate) fn corrupt(&self, value: impl std::fmt::Display) -> PortError {
+        self.database.corrupt(value)
+    }
+
+    /// Organizations of every plan with an id above `after`, ascending, at most `limit`.
+    pub(crate) async fn organizations_after(
+        &self,
+        after: Option<OrganizationId>,
+        limit: usize,
+    ) -> PortResult<Vec<Organization>> {
+        let sql = "SELECT id, plan, plan_version FROM organizations WHERE id > ?1 ORDER BY id LIMIT ?2";
+        let query = sqlx::query(sql).bind(after.map_or(-1, OrganizationId::as_i64));
+        let query = query.bind(i64::try_from(limit).unwrap_or(i64::MAX));
+        let rows = query.fetch_all(self.database.reader()).await.map_err(|e| self.error(e))?;
+        rows.iter().map(|row| self.organization(row)).collect()
+    }
+
     /// What SQLite's failure means.
     pub(crate) fn error(&self, e: sqlx::Error) -> PortError {
         self.database.error(e)

@@ -7,10 +7,11 @@
 //! - [`PackedIndex`], [`LmdbLiveIds`], [`LmdbHeads`]: ids of messages, packed by room
 //! - [`LmdbMessages`]: what messages say
 //! - [`LmdbLimits`]: the current limits
-//! - [`EmbeddedLoad`]: takes an import
+//! - [`EmbeddedLoad`], [`EmbeddedDump`]: take an import, give an export
 
 pub mod data_dir;
 mod directory;
+mod dump;
 pub mod heads;
 mod ledger;
 pub mod limits;
@@ -24,6 +25,7 @@ mod sqlite;
 
 pub use data_dir::{Access, DataDir, Holder, OpenError};
 pub use directory::SqliteDirectory;
+pub use dump::EmbeddedDump;
 pub use heads::LmdbHeads;
 pub use ledger::SqliteLedger;
 pub use limits::LmdbLimits;

@@ -4,6 +4,8 @@
 //! header, rows in any order, and perhaps `names` and a `meta.json` with `epoch_ms`. Any other file with one message a line is
 //! read by a [`Mapping`]. [`import()`] and [`import_mapped()`] do everything; where the rows go is a [`Load`], implemented by the store.
 //!
+//! The other way round, [`export()`] writes a store, read through its port [`Dump`], as such a folder.
+//!
 //! - `source`: which files there are, and what they say about themselves
 //! - `mapping`: what files with one message a line become
 //! - `tables`: Parquet and CSV behind one reader of column batches
@@ -16,7 +18,9 @@
 mod bodies;
 mod check;
 mod directory;
+mod dump;
 mod error;
+pub mod export;
 mod import;
 mod load;
 mod mapping;
@@ -28,7 +32,9 @@ mod sort;
 mod source;
 mod tables;
 
+pub use dump::{Counts, Dump};
 pub use error::ImportError;
+pub use export::export;
 pub use import::{ImportOptions, import, import_mapped};
 pub use load::{
     Account, Discard, Load, Membership, MessageBody, Name, NameKind, OrganizationRooms, RoomMessages, Source,
