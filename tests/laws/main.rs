@@ -5,6 +5,7 @@
 
 mod adapters;
 mod directory;
+mod dump;
 mod heads;
 mod ledger;
 mod limits;

@@ -2,6 +2,8 @@
 
 mod bad_input;
 mod disks;
+mod export;
+mod mapping;
 mod shop;
 mod together;
 

@@ -2,6 +2,7 @@
 
 pub mod faults;
 mod flaky_directory;
+mod flaky_dump;
 mod flaky_heads;
 mod flaky_ledger;
 mod flaky_limits;
