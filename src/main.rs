@@ -14,8 +14,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use commands::job::Worker;
 use commands::{
-    App, audit, compare, dead_letters, demo, explain, import, job, limits, preview, rerun, retry, run, runs, status,
-    tables,
+    App, audit, compare, dead_letters, demo, explain, export, import, job, limits, messages, preview, rerun, retry,
+    run, runs, status, tables,
 };
 use exit::{Failure, Outcome};
 use settings::{LogFormat, Settings};
@@ -49,11 +49,13 @@ struct Cli {
 enum Command {
     Demo(demo::DemoArgs),
     Import(import::ImportArgs),
+    Export(export::ExportArgs),
     Run(run::RunArgs),
     Rerun(rerun::RerunArgs),
     Retry(retry::RetryArgs),
     Explain(explain::ExplainArgs),
     Preview(preview::PreviewArgs),
+    Messages(messages::MessagesArgs),
     Runs(runs::RunsArgs),
     Status(status::StatusArgs),
     Compare(compare::CompareArgs),
@@ -145,6 +147,7 @@ async fn command(app: &App, command: &Command) -> Outcome {
     match command {
         Command::Demo(args) => demo::run(app, args).await,
         Command::Import(args) => import::run(app, args).await,
+        Command::Export(args) => export::run(app, args).await,
         Command::Run(args) => run::run(app, args).await,
         Command::Rerun(args) => rerun::rerun(app, args).await,
         Command::Retry(args) => retry::run(app, args).await,
@@ -154,6 +157,7 @@ async fn command(app: &App, command: &Command) -> Outcome {
         Command::Compare(args) => compare::run(app, args).await,
         Command::Audit(args) => audit::run(app, args).await,
         Command::Preview(args) => preview::run(app, args).await,
+        Command::Messages(args) => messages::run(app, args).await,
         Command::Limits(command) => limits::run(app, command).await,
         Command::DeadLetters(command) => dead_letters::run(app, command).await,
         Command::ExtractOrganizations(args) => job::extract(app, args).await,

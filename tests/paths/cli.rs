@@ -2,6 +2,8 @@
 
 mod bad_input;
 mod disks;
+mod export;
+mod mapping;
 mod operate;
 mod operating;
 mod probes;

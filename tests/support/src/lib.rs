@@ -3,10 +3,12 @@
 pub mod distant;
 pub mod faults;
 mod flaky_directory;
+mod flaky_dump;
 mod flaky_heads;
 mod flaky_ledger;
 mod flaky_limits;
 mod flaky_live_ids;
+mod flaky_messages;
 mod flaky_queue;
 pub mod oracle;
 pub mod place;
