@@ -60,7 +60,7 @@ enum Command {
     MergeNewest,
     /// List the jobs: what each reads and writes
     Jobs,
-    Settings(tables::SettingsArgs),
+    Settings(commands::settings::SettingsArgs),
 }
 
 fn main() -> ExitCode {
@@ -72,25 +72,10 @@ fn main() -> ExitCode {
             if is_closed_pipe(&failure) {
                 return ExitCode::from(exit::DONE);
             }
-            eprintln!("lanner: {}", in_words(&failure.error));
+            eprintln!("lanner: {}", exit::in_words(&failure.error));
             ExitCode::from(failure.code)
         }
     }
-}
-
-/// The error and its causes, without repeating what a cause already says.
-fn in_words(error: &anyhow::Error) -> String {
-    let mut words = String::new();
-    for cause in error.chain().map(ToString::to_string) {
-        if words.ends_with(&cause) {
-            continue;
-        }
-        if !words.is_empty() {
-            words.push_str(": ");
-        }
-        words.push_str(&cause);
-    }
-    words
 }
 
 fn is_closed_pipe(failure: &Failure) -> bool {
@@ -106,20 +91,27 @@ fn execute(cli: &Cli) -> Outcome {
     let wrong = |error| Failure::new(exit::CONFIGURATION, error);
     match &cli.command {
         Command::Jobs => return tables::jobs(cli.json),
-        Command::Settings(args) => return tables::settings(cli.json, cli.config.as_deref(), args),
+        Command::Settings(args) if args.only_defaults() => return commands::settings::defaults(),
         _ => {}
     }
-    let mut settings = Settings::load(cli.config.as_deref()).map_err(wrong)?;
-    if let Some(dir) = &cli.data_dir {
-        settings.data.dir.clone_from(dir);
-    } else if matches!(cli.command, Command::Demo(_)) {
+    let settings = Settings::load(cli.config.as_deref(), cli.data_dir.as_deref()).map_err(wrong)?;
+    if let Command::Settings(args) = &cli.command {
+        return commands::settings::run(cli.json, &settings, args);
+    }
+    let layers = settings.layers().clone();
+    let outcome = execute_with(cli, settings);
+    outcome.map_err(|failure| if is_closed_pipe(&failure) { failure } else { failure.without_secrets(&layers) })
+}
+
+fn execute_with(cli: &Cli, mut settings: Settings) -> Outcome {
+    if cli.data_dir.is_none() && matches!(cli.command, Command::Demo(_)) {
         settings.data.dir = demo::DEFAULT_DIR.into();
     }
     let format = match settings.log.format {
         LogFormat::Text => telemetry::Format::Text,
         LogFormat::Json => telemetry::Format::Json,
     };
-    telemetry::start(&settings.log.filter, format).map_err(|error| wrong(error.into()))?;
+    telemetry::start(&settings.log.filter, format).map_err(|error| Failure::new(exit::CONFIGURATION, error))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(async {
         let stop = CancellationToken::new();

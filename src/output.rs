@@ -7,7 +7,7 @@ use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
 
 /// Columns of a table that is not on a terminal, and the most that a table takes on one.
-const WIDTH: u16 = 80;
+pub(crate) const WIDTH: usize = 80;
 
 /// Prints a line for whoever reads standard output. A reader that has seen enough (`lanner status --watch | head`) ends the
 /// program quietly.
@@ -44,7 +44,7 @@ pub(crate) enum Column {
 /// A table of plain cells, without lines, at most 80 columns wide.
 pub(crate) fn table(columns: &[Column], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(WIDTH);
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(WIDTH as u16);
     let alignment = |column: &Column| match column {
         Column::Text(_) => CellAlignment::Left,
         Column::Number(_) => CellAlignment::Right,
@@ -69,6 +69,25 @@ pub(crate) fn table(columns: &[Column], rows: impl IntoIterator<Item = Vec<Strin
 pub(crate) fn facts(facts: &[(&str, String)]) -> String {
     let width = facts.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
     let lines: Vec<String> = facts.iter().map(|(name, value)| format!("{name:width$}  {value}")).collect();
+    lines.join("\n")
+}
+
+/// Prose in lines of at most 80 columns, each `indent` blanks in.
+pub(crate) fn wrapped(text: &str, indent: usize) -> String {
+    let mut lines = vec![" ".repeat(indent)];
+    for word in text.split_whitespace() {
+        let line = lines.last().map_or(0, |line| line.chars().count());
+        if line > indent && line + 1 + word.chars().count() > WIDTH {
+            lines.push(" ".repeat(indent));
+        } else if line > indent
+            && let Some(line) = lines.last_mut()
+        {
+            line.push(' ');
+        }
+        if let Some(line) = lines.last_mut() {
+            line.push_str(word);
+        }
+    }
     lines.join("\n")
 }
 

@@ -28,7 +28,7 @@ pub(crate) struct ExplainArgs {
 pub(crate) async fn run(app: &App, args: &ExplainArgs) -> Outcome {
     let opened = wiring::open(&app.settings, wiring::Access::Read, "explain").await?;
     let at = args.at.unwrap_or_else(Timestamp::now);
-    let found = explain(&opened.ports, args.organization, app.settings.policy()?, at).await?;
+    let found = explain(&opened.ports, args.organization, app.settings.policy(at)?, at).await?;
     if app.json {
         output::json(&as_json(&found))?;
     } else {

@@ -1,7 +1,7 @@
 //! `lanner run`: the whole limit path in one process.
 
 use chat::ledger::{NewRun, Phase, Progress as RunProgress, State};
-use chat::{Day, Timestamp};
+use chat::{Day, Policy, Timestamp};
 use clap::Args;
 use jobs::Ports;
 use jobs::limits::{StageSettings, Until, collect_rooms, extract_organizations, merge_newest, wait_until_finished};
@@ -151,17 +151,12 @@ fn report(app: &App, progress: &RunProgress, seconds: f64) -> Result<(), Failure
         .filter(|state| counts.of(*state) > 0)
         .map(|state| format!("{} {state}", thousands(counts.of(state))))
         .collect();
-    let age = progress
-        .run
-        .policy
-        .max_age_ms
-        .map_or_else(|| "any age".to_owned(), |ms| format!("none older than {}", age_in_words(ms)));
     say!(
         "{}",
         facts(&[
             ("run", progress.run.id.to_string()),
             ("as of", progress.run.as_of.to_string()),
-            ("policy", format!("newest {} messages, {age}", thousands(progress.run.policy.n() as u64))),
+            ("policy", policy_in_words(&progress.run.policy)),
             ("state", progress.phase().to_string()),
             ("organizations", if states.is_empty() { "none are free".to_owned() } else { states.join(", ") }),
             ("took", format!("{seconds:.2} s")),
@@ -181,6 +176,13 @@ pub(crate) fn exit_code(app: &App, progress: &RunProgress) -> u8 {
         Phase::Extracting | Phase::Running if app.stop.is_cancelled() => exit::TEMPORARY,
         Phase::Extracting | Phase::Running => exit::PARTIAL,
     }
+}
+
+/// What a policy lets see.
+pub(crate) fn policy_in_words(policy: &Policy) -> String {
+    let age =
+        policy.max_age_ms.map_or_else(|| "any age".to_owned(), |ms| format!("none older than {}", age_in_words(ms)));
+    format!("newest {} messages, {age}", thousands(policy.n() as u64))
 }
 
 /// 40 × 24 h as "40 days"; what is no whole number of days as hours, minutes and seconds.

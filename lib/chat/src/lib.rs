@@ -31,7 +31,7 @@ pub use limit::{Boundary, LimitRow, Standing, Version};
 pub use limits::{Limits, PutOutcome};
 pub use live_ids::{Access, LiveIds, PageRequest, Pages};
 pub use newest::{Newest, newest};
-pub use policy::Policy;
+pub use policy::{Period, Policies, Policy};
 pub use port::{BoxError, PortError, PortResult};
 pub use run::RunId;
 pub use time::{Day, Epoch, Timestamp};

@@ -8,10 +8,7 @@ use import::{Account, Load, Membership, OrganizationRooms, RoomMessages, Source}
 use sqlx::AssertSqlSafe;
 
 use crate::{
-    DataDir, MapSize, OpenError, PackedIndex, SqliteDirectory,
-    directory::{plan_name, room_list},
-    packed::Loader,
-    sqlite::Tx,
+    DataDir, MapSize, OpenError, PackedIndex, SqliteDirectory, directory::room_list, packed::Loader, sqlite::Tx,
 };
 use rows::Insert;
 
@@ -85,7 +82,7 @@ impl Load for EmbeddedLoad {
     async fn organizations(&mut self, rows: &[Organization]) -> PortResult<()> {
         let mut insert = Insert::into("organizations (id, plan_version, plan)");
         for row in rows {
-            insert.row(&[row.id.get(), row.plan_version], Some(plan_name(row.plan)));
+            insert.row(&[row.id.get(), row.plan_version], Some(row.plan.as_str()));
         }
         self.insert(insert).await
     }
