@@ -11,9 +11,9 @@ mod wiring;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use commands::job::Worker;
-use commands::{App, demo, explain, import, job, limits, rerun, run, runs, tables};
+use commands::{App, completion, demo, doctor, explain, import, job, limits, organizations, rerun, run, runs, tables};
 use exit::{Failure, Outcome};
 use settings::{LogFormat, Settings};
 use tokio_util::sync::CancellationToken;
@@ -53,14 +53,23 @@ enum Command {
     Status(runs::StatusArgs),
     #[command(subcommand)]
     Limits(limits::LimitsCommand),
+    #[command(subcommand)]
+    Organizations(organizations::OrganizationsCommand),
     ExtractOrganizations(job::ExtractArgs),
     /// Find the rooms of the organizations in the queue, until stopped
     CollectRooms,
     /// Merge the rooms of the organizations in the queue and store their limits, until stopped
     MergeNewest,
+    /// Check every configured system and say what to do about what is wrong
+    ///
+    /// Only reads, and waits for no system longer than 5 s. Exit codes: 0 nothing is wrong, 42 something has to be corrected, 75
+    /// something is unavailable now.
+    Doctor,
     /// List the jobs: what each reads and writes
     Jobs,
     Settings(commands::settings::SettingsArgs),
+    Completion(completion::CompletionArgs),
+    Man(completion::ManArgs),
 }
 
 fn main() -> ExitCode {
@@ -91,10 +100,16 @@ fn execute(cli: &Cli) -> Outcome {
     let wrong = |error| Failure::new(exit::CONFIGURATION, error);
     match &cli.command {
         Command::Jobs => return tables::jobs(cli.json),
+        Command::Completion(args) => return completion::completion(Cli::command(), args),
+        Command::Man(args) => return completion::man(Cli::command(), cli.json, args),
         Command::Settings(args) if args.only_defaults() => return commands::settings::defaults(),
         _ => {}
     }
-    let settings = Settings::load(cli.config.as_deref(), cli.data_dir.as_deref()).map_err(wrong)?;
+    let settings = match Settings::load(cli.config.as_deref(), cli.data_dir.as_deref()) {
+        Ok(settings) => settings,
+        Err(error) if matches!(cli.command, Command::Doctor) => return doctor::without_settings(cli.json, &error),
+        Err(error) => return Err(wrong(error)),
+    };
     if let Command::Settings(args) = &cli.command {
         return commands::settings::run(cli.json, &settings, args);
     }
@@ -134,10 +149,12 @@ async fn command(app: &App, command: &Command) -> Outcome {
         Command::Runs(args) => runs::list(app, args).await,
         Command::Status(args) => runs::status(app, args).await,
         Command::Limits(command) => limits::run(app, command).await,
+        Command::Organizations(command) => organizations::run(app, command).await,
         Command::ExtractOrganizations(args) => job::extract(app, args).await,
         Command::CollectRooms => job::work(app, Worker::CollectRooms).await,
         Command::MergeNewest => job::work(app, Worker::MergeNewest).await,
-        Command::Jobs | Command::Settings(_) => Ok(exit::DONE),
+        Command::Doctor => doctor::run(app).await,
+        Command::Jobs | Command::Settings(_) | Command::Completion(_) | Command::Man(_) => Ok(exit::DONE),
     }
 }
 

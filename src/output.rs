@@ -104,6 +104,19 @@ pub(crate) fn thousands(number: u64) -> String {
     text
 }
 
+/// 1536 as 1.5 KiB.
+pub(crate) fn bytes_in_words(bytes: u64) -> String {
+    let mut size = bytes as f64;
+    for unit in ["bytes", "KiB", "MiB", "GiB"] {
+        if size < 1024.0 {
+            let digits = usize::from(size.fract() > 0.0);
+            return format!("{size:.digits$} {unit}");
+        }
+        size /= 1024.0;
+    }
+    format!("{size:.1} TiB")
+}
+
 /// An instant for a table: to the minute.
 pub(crate) fn minute(time: Timestamp) -> String {
     let text = time.to_string();
@@ -129,6 +142,14 @@ mod tests {
         for (number, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
             assert_eq!(thousands(number), text);
         }
+    }
+
+    #[test]
+    fn bytes_have_a_unit() {
+        for (bytes, text) in [(0, "0 bytes"), (1 << 10, "1 KiB"), (3 << 9, "1.5 KiB"), (256 << 30, "256 GiB")] {
+            assert_eq!(bytes_in_words(bytes), text);
+        }
+        assert_eq!(bytes_in_words(u64::MAX), "16777216.0 TiB");
     }
 
     #[test]

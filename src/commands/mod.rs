@@ -1,10 +1,13 @@
 //! What `lanner` does: one file per command or family of commands.
 
+pub(crate) mod completion;
 pub(crate) mod demo;
+pub(crate) mod doctor;
 pub(crate) mod explain;
 pub(crate) mod import;
 pub(crate) mod job;
 pub(crate) mod limits;
+pub(crate) mod organizations;
 pub(crate) mod rerun;
 pub(crate) mod run;
 pub(crate) mod runs;

@@ -30,7 +30,7 @@ pub(crate) struct RerunArgs {
     question: Question,
 }
 
-fn not_blank(text: &str) -> Result<String, String> {
+pub(super) fn not_blank(text: &str) -> Result<String, String> {
     let trimmed = text.trim();
     if trimmed.is_empty() { Err("say why, in a few words".to_owned()) } else { Ok(trimmed.to_owned()) }
 }

@@ -9,6 +9,7 @@ mod heads;
 mod ledger;
 mod limits;
 mod live_ids;
+mod owned_directory;
 mod queue;
 mod random;
 mod suite;

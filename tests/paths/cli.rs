@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod disks;
+mod organizations;
 mod settings;
 mod shop;
 mod together;

@@ -10,6 +10,7 @@ mod wait;
 
 pub use compute::{Computed, compute};
 pub use extract_organizations::ExtractError;
+pub use release::release_if_stored;
 pub use stage::StageSettings;
 pub use wait::{Until, WaitError, wait_until_finished};
 

@@ -20,15 +20,21 @@ pub(super) async fn release(
     limits.put(&[row.release(version, run.clone(), now)]).await.map(|_| ())
 }
 
-/// Releases the organization's limit, if one is stored. Answers the figures for the ledger: the boundary that ended.
-pub(super) async fn release_if_stored(
+/// Releases the organization's limit, if one is stored: its plan no longer limits. Answers the row that was released.
+pub async fn release_if_stored(
     limits: &dyn Limits,
     organization: &Organization,
     run: &RunId,
     as_of: Timestamp,
-) -> PortResult<Figures> {
+) -> PortResult<Option<LimitRow>> {
     let stored = limits.get(&[organization.id]).await?.into_iter().next().flatten();
-    let Some(row) = stored.filter(|row| row.standing != Standing::Released) else { return Ok(Figures::default()) };
+    let Some(row) = stored.filter(|row| row.standing != Standing::Released) else { return Ok(None) };
     release(limits, &row, organization, run, as_of).await?;
-    Ok(Figures { previous_first_visible_message_id: row.first_visible_message_id(), ..Figures::default() })
+    Ok(Some(row))
+}
+
+/// The figures for the ledger of a limit that was released, if there was one: the boundary that ended.
+pub(super) fn figures_of(released: Option<LimitRow>) -> Figures {
+    let previous_first_visible_message_id = released.and_then(|row| row.first_visible_message_id());
+    Figures { previous_first_visible_message_id, ..Figures::default() }
 }

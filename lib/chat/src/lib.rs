@@ -7,7 +7,7 @@
 //! - [`policy`], [`limit`]: how much may be seen, and the stored answer
 //! - [`visibility`]: the one place that decides whether a message may be seen
 //! - [`newest()`]: the newest N messages of many rooms together
-//! - ports: [`Directory`], [`LiveIds`], [`Heads`], [`Limits`], [`Ledger`]
+//! - ports: [`Directory`], [`OwnedDirectory`], [`LiveIds`], [`Heads`], [`Limits`], [`Ledger`]
 
 pub mod directory;
 pub mod heads;
@@ -17,6 +17,7 @@ pub mod limit;
 pub mod limits;
 pub mod live_ids;
 pub mod newest;
+pub mod owned_directory;
 pub mod policy;
 mod port;
 pub mod run;
@@ -31,6 +32,7 @@ pub use limit::{Boundary, LimitRow, Standing, Version};
 pub use limits::{Limits, PutOutcome};
 pub use live_ids::{Access, LiveIds, PageRequest, Pages};
 pub use newest::{Newest, newest};
+pub use owned_directory::{OrganizationRecord, OwnedDirectory};
 pub use policy::{Period, Policies, Policy};
 pub use port::{BoxError, PortError, PortResult};
 pub use run::RunId;

@@ -3,6 +3,7 @@
 //! The rooms of an organization are kept as a projection, one packed list per organization, so that no membership is read when
 //! a run asks: a batch of organizations is one query. Every write renews the lists it touches in its own transaction.
 
+mod owned;
 pub(crate) mod room_list;
 mod write;
 

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ::embedded::{LmdbHeads, LmdbLiveIds};
-use chat::{Directory, Heads, Ledger, Limits, LiveIds};
+use chat::{Directory, Heads, Ledger, Limits, LiveIds, OwnedDirectory};
 use support::{Faults, Flaky};
 use worker::Queue;
 
@@ -21,6 +21,18 @@ use crate::suite::{Adapter, Law, Prepared, adapters};
 
 adapters! {
     directory: Prepared<dyn Directory, dyn DirectoryWriter>;
+    sqlite(folder) => {
+        let directory = directory(folder).await;
+        Ok(Prepared { port: Arc::new(directory.clone()), writer: Arc::new(directory) })
+    }, excepts no_law;
+    flaky_sqlite(folder) => {
+        let directory = directory(folder).await;
+        Ok(Prepared { port: Arc::new(flaky(directory.clone())), writer: Arc::new(directory) })
+    }, excepts exact_laws;
+}
+
+adapters! {
+    owned_directory: Prepared<dyn OwnedDirectory, dyn DirectoryWriter>;
     sqlite(folder) => {
         let directory = directory(folder).await;
         Ok(Prepared { port: Arc::new(directory.clone()), writer: Arc::new(directory) })

@@ -56,14 +56,14 @@ impl SqliteDirectory {
         self.commit(transaction).await
     }
 
-    /// Sets a plan; the plan version grows by one if the plan differs.
-    pub async fn set_plan(&self, organization: OrganizationId, plan: Plan) -> PortResult<()> {
-        let sql = "UPDATE organizations SET plan = ?2, plan_version = plan_version + (plan <> ?2) WHERE id = ?1";
+    /// Sets a plan; the plan version grows by one if the plan differs. Answers the organization as it is now.
+    pub async fn set_plan(&self, organization: OrganizationId, plan: Plan) -> PortResult<Organization> {
+        let sql = "UPDATE organizations SET plan = ?2, plan_version = plan_version + (plan <> ?2) WHERE id = ?1 \
+                   RETURNING id, plan, plan_version";
         let query = sqlx::query(sql).bind(organization.as_i64()).bind(plan.as_str());
-        match query.execute(self.database.writer()?).await.map_err(|e| self.error(e))?.rows_affected() {
-            0 => Err(unknown("organization", organization)),
-            _ => Ok(()),
-        }
+        // To the last row, and with it the commit.
+        let rows = query.fetch_all(self.database.writer()?).await.map_err(|e| self.error(e))?;
+        self.organization(rows.first().ok_or_else(|| unknown("organization", organization))?)
     }
 
     /// Makes accounts members of rooms; who is one already stays. Accounts and rooms must be known.
