@@ -1,7 +1,9 @@
 //! The binary itself: every command as a person and as a program sees it.
 
 mod bad_input;
+mod completion;
 mod disks;
+mod doctor;
 mod organizations;
 mod settings;
 mod shop;
