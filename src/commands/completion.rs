@@ -11,10 +11,11 @@ use crate::output::say;
 
 /// Print the completion script of a shell
 ///
-/// bash: lanner completion bash > /etc/bash_completion.d/lanner
-/// · zsh: lanner completion zsh > "${fpath[1]}/_lanner"
-/// · fish: lanner completion fish > ~/.config/fish/completions/lanner.fish
+///   bash: lanner completion bash > /etc/bash_completion.d/lanner
+///   zsh:  lanner completion zsh > "${fpath[1]}/_lanner"
+///   fish: lanner completion fish > ~/.config/fish/completions/lanner.fish
 #[derive(Args, Debug)]
+#[command(verbatim_doc_comment)]
 pub(crate) struct CompletionArgs {
     /// The shell
     #[arg(value_name = "SHELL", value_enum)]
