@@ -205,7 +205,7 @@ impl Reader<'_> {
     /// The key's value from the last layer that has it; none for an optional one that nobody gives.
     fn entry(&mut self, section: &Section, key: &Key, in_file: Option<&Value>) -> anyhow::Result<Option<Entry>> {
         let full = section.full_name(key);
-        let from_environment = self.from_environment(&full, key)?;
+        let from_environment = self.entry_of_environment(&full, key)?;
         if full == "data.dir"
             && let Some(dir) = self.data_dir
         {
@@ -218,12 +218,12 @@ impl Reader<'_> {
         }
         if let Some(value) = in_file {
             let source = self.file.source(&section.name, 0, &key.name);
-            return self.from_file(&full, key, value, source).map(Some);
+            return self.entry_of_file(&full, key, value, source).map(Some);
         }
         Ok(default_of(key))
     }
 
-    fn from_environment(&mut self, full: &str, key: &Key) -> anyhow::Result<Option<Entry>> {
+    fn entry_of_environment(&mut self, full: &str, key: &Key) -> anyhow::Result<Option<Entry>> {
         let name = environment::name_of(full);
         if let Some((name, text)) = self.environment.take(&name) {
             let source = Source::Environment { name };
@@ -239,7 +239,7 @@ impl Reader<'_> {
         checked(full, key, Value::String(value), Some(reference), source).map(Some)
     }
 
-    fn from_file(&mut self, full: &str, key: &Key, value: &Value, source: Source) -> anyhow::Result<Entry> {
+    fn entry_of_file(&mut self, full: &str, key: &Key, value: &Value, source: Source) -> anyhow::Result<Entry> {
         let Some(reference) = Reference::of(value).filter(|_| key.default.is_str()) else {
             return checked(full, key, value.clone(), None, source);
         };
@@ -276,7 +276,7 @@ impl Reader<'_> {
                 };
                 let source =
                     from_environment.clone().unwrap_or_else(|| self.file.source(&section.name, nth, &key.name));
-                row.push(self.from_file(&section.full_name(key), key, value, source)?);
+                row.push(self.entry_of_file(&section.full_name(key), key, value, source)?);
             }
             rows.push(row);
         }

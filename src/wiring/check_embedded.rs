@@ -195,7 +195,7 @@ fn disk_space(dir: &DataDir) -> Finding {
         format!("{} of its disk's {} are free", bytes_in_words(space.free_bytes), bytes_in_words(space.total_bytes));
     let level = match space.free_bytes {
         ..FREE_WRONG => Level::Unavailable,
-        ..FREE_LOW => Level::Warning,
+        FREE_WRONG..FREE_LOW => Level::Warning,
         _ => return Finding::ok("data directory", words),
     };
     Finding::bad("data directory", level, words, "free some, or move the data directory to a larger disk")
