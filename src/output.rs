@@ -8,7 +8,7 @@ use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
 
 /// Columns of a table that is not on a terminal, and the most that a table takes on one.
-const WIDTH: u16 = 80;
+pub(crate) const WIDTH: usize = 80;
 
 /// Prints a line for whoever reads standard output. A reader that has seen enough (`lanner status --watch | head`) ends the
 /// program quietly.
@@ -105,7 +105,7 @@ pub(crate) enum Column {
 /// A table of plain cells, without lines, at most 80 columns wide.
 pub(crate) fn table(columns: &[Column], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(WIDTH);
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(WIDTH as u16);
     let alignment = |column: &Column| match column {
         Column::Text(_) => CellAlignment::Left,
         Column::Number(_) => CellAlignment::Right,
@@ -133,6 +133,25 @@ pub(crate) fn facts(facts: &[(&str, String)]) -> String {
     lines.join("\n")
 }
 
+/// Prose in lines of at most 80 columns, each `indent` blanks in.
+pub(crate) fn wrapped(text: &str, indent: usize) -> String {
+    let mut lines = vec![" ".repeat(indent)];
+    for word in text.split_whitespace() {
+        let line = lines.last().map_or(0, |line| line.chars().count());
+        if line > indent && line + 1 + word.chars().count() > WIDTH {
+            lines.push(" ".repeat(indent));
+        } else if line > indent
+            && let Some(line) = lines.last_mut()
+        {
+            line.push(' ');
+        }
+        if let Some(line) = lines.last_mut() {
+            line.push_str(word);
+        }
+    }
+    lines.join("\n")
+}
+
 /// 1234567 as 1,234,567.
 pub(crate) fn thousands(number: u64) -> String {
     let digits = number.to_string();
@@ -150,6 +169,19 @@ pub(crate) fn thousands(number: u64) -> String {
 pub(crate) fn brief(text: &str, max: usize) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     if line.chars().count() <= max { line } else { line.chars().take(max).chain("...".chars()).collect() }
+}
+
+/// 1536 as 1.5 KiB.
+pub(crate) fn bytes_in_words(bytes: u64) -> String {
+    let mut size = bytes as f64;
+    for unit in ["bytes", "KiB", "MiB", "GiB"] {
+        if size < 1024.0 {
+            let digits = usize::from(size.fract() > 0.0);
+            return format!("{size:.digits$} {unit}");
+        }
+        size /= 1024.0;
+    }
+    format!("{size:.1} TiB")
 }
 
 /// An instant for a table: to the minute.
@@ -205,6 +237,14 @@ mod tests {
         ] {
             assert_eq!(short(Duration::from_millis(ms)), text);
         }
+    }
+
+    #[test]
+    fn bytes_have_a_unit() {
+        for (bytes, text) in [(0, "0 bytes"), (1 << 10, "1 KiB"), (3 << 9, "1.5 KiB"), (256 << 30, "256 GiB")] {
+            assert_eq!(bytes_in_words(bytes), text);
+        }
+        assert_eq!(bytes_in_words(u64::MAX), "16777216.0 TiB");
     }
 
     #[test]
