@@ -194,8 +194,9 @@ fn end(item: Item, days: u64, begun: Timestamp) -> Settlement {
         99 => State::Failed,
         _ => State::Done,
     };
-    let moved = if id % 5 == 0 { days } else { 0 };
-    let boundary = (id % 4 > 0).then(|| MessageId::from_bits(375_080_693_694_207_599 + (id * 1_000 - moved)));
+    let moved = if id.is_multiple_of(5) { days } else { 0 };
+    let boundary =
+        (!id.is_multiple_of(4)).then(|| MessageId::from_bits(375_080_693_694_207_599 + (id * 1_000 - moved)));
     let figures = Figures {
         rooms: 40,
         rooms_opened: 32,

@@ -100,6 +100,19 @@ pub(crate) fn minute(time: Timestamp) -> String {
     format!("{} {}", &text[..10], &text[11..16])
 }
 
+/// Characters of a text that a table shows.
+const BRIEF_MAX: usize = 120;
+
+/// A text of any length as one line of a table's cell: its beginning, control characters as blanks.
+pub(crate) fn brief(text: &str) -> String {
+    let line = |c: char| if c.is_control() { ' ' } else { c };
+    let mut brief: String = text.chars().take(BRIEF_MAX).map(line).collect();
+    if text.chars().nth(BRIEF_MAX).is_some() {
+        brief.push('…');
+    }
+    brief
+}
+
 /// An id, or a dash.
 pub(crate) fn or_dash(value: Option<impl std::fmt::Display>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
@@ -147,6 +160,12 @@ mod tests {
         ] {
             assert_eq!(short(Duration::from_millis(ms)), text);
         }
+    }
+
+    #[test]
+    fn a_brief_text_is_one_line() {
+        assert_eq!(brief("room 12\nis gone"), "room 12 is gone");
+        assert_eq!(brief(&"é".repeat(5_000)).chars().count(), BRIEF_MAX + 1);
     }
 
     #[test]
