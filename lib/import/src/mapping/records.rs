@@ -81,7 +81,7 @@ pub(super) struct Records {
 
 enum Kind {
     Delimited {
-        reader: csv::Reader<Box<dyn BufRead + Send>>,
+        reader: Box<csv::Reader<Box<dyn BufRead + Send>>>,
         record: ByteRecord,
         /// True when `record` was read to learn the width and is still to be given.
         pending: bool,
@@ -121,7 +121,7 @@ impl Records {
                     // A line ends where a line feed stands, and nowhere else.
                     builder.quoting(false).terminator(Terminator::Any(b'\n'));
                 }
-                let reader = builder.buffer_capacity(BUFFER).from_reader(reader);
+                let reader = Box::new(builder.buffer_capacity(BUFFER).from_reader(reader));
                 Kind::Delimited { reader, record: ByteRecord::new(), pending: false, places: [None; FIELDS], width: 0 }
             }
         };

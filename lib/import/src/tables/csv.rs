@@ -94,7 +94,7 @@ fn parse(column: &Column, field: &[u8]) -> Result<u64, Reason> {
     }
     match column.kind {
         Kind::Number => number(field).ok_or(Reason::NotANumber),
-        Kind::NameKind => name_kind(field).ok_or(Reason::UnknownKind),
+        Kind::Subject => name_kind(field).ok_or(Reason::UnknownKind),
         Kind::Plan => plan(field).ok_or(Reason::UnknownPlan),
         Kind::Flag => match field {
             b"0" => Ok(0),

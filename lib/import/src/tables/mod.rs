@@ -46,8 +46,8 @@ pub(crate) enum Kind {
     Flag,
     /// 0 for free, 1 for paid.
     Plan,
-    /// The number of a [`NameKind`].
-    NameKind,
+    /// What a name names: the number of a [`NameKind`].
+    Subject,
     /// Any text, at most [`MAX_BODY_BYTES`] long. A table has one such column at most.
     Text,
 }
@@ -57,7 +57,7 @@ impl Kind {
         match self {
             Self::Number => "a 32 or 64 bit integer",
             Self::Flag => "a boolean",
-            Self::Plan | Self::NameKind | Self::Text => "text",
+            Self::Plan | Self::Subject | Self::Text => "text",
         }
     }
 }
@@ -150,7 +150,7 @@ impl Table {
             Self::Names => {
                 const {
                     &[
-                        required(&["kind"], Kind::NameKind),
+                        required(&["kind"], Kind::Subject),
                         required(&["id"], Kind::Number),
                         optional(&["organization_id"], Kind::Number, NO_ID),
                         required(&["name"], Kind::Text),

@@ -100,7 +100,7 @@ fn check_type(column: &Column, found: &ColumnDescriptor, file: &str) -> Result<(
     };
     let fits = match (column.kind, found.physical_type()) {
         (Kind::Number, Type::INT64 | Type::INT32) => plain_integer,
-        (Kind::Flag, Type::BOOLEAN) | (Kind::Plan | Kind::NameKind | Kind::Text, Type::BYTE_ARRAY) => true,
+        (Kind::Flag, Type::BOOLEAN) | (Kind::Plan | Kind::Subject | Kind::Text, Type::BYTE_ARRAY) => true,
         _ => false,
     };
     // A repeated or nested value has more levels than "there or not".
@@ -215,7 +215,7 @@ impl Cursor {
             Self::Flag(typed) => typed.read(rows, column, out, bad, |&value| Ok(value.into())),
             Self::Text(typed) => typed.read(rows, column, out, bad, |value: &ByteArray| {
                 let (known, reason) = match column.kind {
-                    Kind::NameKind => (name_kind(value.data()), Reason::UnknownKind),
+                    Kind::Subject => (name_kind(value.data()), Reason::UnknownKind),
                     _ => (plan(value.data()), Reason::UnknownPlan),
                 };
                 known.ok_or_else(|| (reason, shown(value.data())))

@@ -127,7 +127,7 @@ async fn compressed_files_and_several_files_are_one() {
     let (header, lines) = LINES.split_once('\n').expect("a header");
     let half = lines.match_indices('\n').nth(1).expect("lines").0 + 1;
     let second = format!("{header}\r\n{}", lines[half..].replace('\n', "\r\n"));
-    assert_eq!(imported(&mapping, &[LINES[..header.len() + 1 + half].as_bytes(), second.as_bytes()]).await, expected);
+    assert_eq!(imported(&mapping, &[&LINES.as_bytes()[..header.len() + 1 + half], second.as_bytes()]).await, expected);
 }
 
 #[tokio::test]
