@@ -74,7 +74,7 @@ fn checked(ended: Ended, code: i32) -> Ended {
 #[test]
 fn a_message_is_explained_with_its_place_and_what_it_can_be_when_it_is_not_found() {
     let shop = Shop::with_run(151);
-    let program = shop.program.clone().with("LANNER_POLICY_MAX_MESSAGES", 25);
+    let program = shop.program.clone().with("LANNER_POLICY", "[{max_messages=25}]");
     let (organization, answer) = shop.a_limited_one();
     let boundary = answer.first_visible.expect("a boundary");
     let line = format!("explain --organization {organization} --message {boundary} --at {AT}");
@@ -185,7 +185,7 @@ fn a_history_shows_each_boundary() {
 #[test]
 fn a_preview_agrees_with_the_exports_of_two_runs() {
     let (shop, other) = (Shop::with_run(155), Shop::new(155));
-    let program = shop.program.clone().with("LANNER_POLICY_MAX_MESSAGES", 25);
+    let program = shop.program.clone().with("LANNER_POLICY", "[{max_messages=25}]");
     other.program.run(&format!("run --as-of {AT} --max-messages 9 --max-age 20d")).exits(0);
     let exports = [&shop, &other].map(|shop| shop.program.run("limits export").exits(0).out);
     let line = format!("preview --max-messages 9 --max-age 20d --as-of {AT}");
