@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use jobs::Ports;
 use jobs::operate::dead_letters::{self, Desk, Letter, Question};
 use jobs::operate::retry::{Selection, resend, survey};
+use jobs::operate::runs::find;
 use serde_json::{Value, json};
 
 use super::rerun::not_blank;
@@ -96,8 +97,18 @@ pub(crate) async fn run(app: &App, command: &DeadLettersCommand) -> Outcome {
     }
 }
 
+/// The name of the run that was given, which may be latest or previous.
+async fn named(ports: &Ports, run: Option<&RunId>) -> Result<Option<RunId>, Failure> {
+    let Some(run) = run else { return Ok(None) };
+    Ok(Some(find(&*ports.ledger, run).await?.run.id))
+}
+
 async fn list(app: &App, ports: &Ports, args: &ListArgs) -> Outcome {
-    let question = Question { run: args.run.clone(), error_class: args.error_class.clone(), limit: args.limit };
+    let question = Question {
+        run: named(ports, args.run.as_ref()).await?,
+        error_class: args.error_class.clone(),
+        limit: args.limit,
+    };
     let desk = dead_letters::list(ports, &question).await?;
     if app.json {
         output::json(&json!({
@@ -174,7 +185,7 @@ async fn show(app: &App, ports: &Ports, args: &ShowArgs) -> Outcome {
         let message = found.ok_or_else(|| Failure::usage(format!("there is no unreadable message {id}")))?;
         return show_message(app, &message);
     }
-    let (Some(run), Some(id)) = (&args.run, args.organization) else {
+    let (Some(run), Some(id)) = (&named(ports, args.run.as_ref()).await?, args.organization) else {
         return Err(Failure::usage("name a run and an organization, or a message"));
     };
     let found = dead_letters::letter(ports, run, id).await?;
@@ -236,7 +247,7 @@ async fn redrive(app: &App, ports: &Ports, args: &RedriveArgs) -> Outcome {
     organizations.sort_unstable();
     organizations.dedup();
     let selection = Selection {
-        run: args.run.clone(),
+        run: named(ports, args.run.as_ref()).await?,
         organizations,
         error_classes: args.error_class.iter().cloned().collect(),
         with_newer: args.all,
@@ -253,7 +264,7 @@ async fn redrive(app: &App, ports: &Ports, args: &RedriveArgs) -> Outcome {
     if !app.json {
         show_survey(app, &found, "sending")?;
     }
-    let target = format!("{} organizations of {}", found.items.count, of_words(args));
+    let target = format!("{} organizations of {}", found.items.count, of_words(&selection, args));
     let action = Action { name: "dead-letters redrive", target, reason: reason.clone() };
     action.record(&*ports.ledger, "started").await?;
     let mut bar = Progress::new("organizations sent", app.json);
@@ -284,8 +295,8 @@ async fn redrive(app: &App, ports: &Ports, args: &RedriveArgs) -> Outcome {
     Ok(exit::DONE)
 }
 
-fn of_words(args: &RedriveArgs) -> String {
-    let run = args.run.as_ref().map_or_else(|| "all runs".to_owned(), |run| format!("run {run}"));
+fn of_words(selection: &Selection, args: &RedriveArgs) -> String {
+    let run = selection.run.as_ref().map_or_else(|| "all runs".to_owned(), |run| format!("run {run}"));
     args.error_class.as_ref().map_or(run.clone(), |class| format!("{run}, class {class}"))
 }
 

@@ -6,6 +6,7 @@ use clap::Args;
 use jobs::Ports;
 use jobs::limits::{Until, wait_until_finished};
 use jobs::operate::retry::{Account, Selection, Survey, account, resend, survey, wait_until_terminal};
+use jobs::operate::runs::find;
 use serde_json::{Value, json};
 
 use super::rerun::not_blank;
@@ -27,7 +28,7 @@ const ERROR: usize = 80;
 /// rest is taken up by `lanner run --run R`. Organizations that have a newer limit since are left out.
 #[derive(Args, Debug)]
 pub(crate) struct RetryArgs {
-    /// The run
+    /// The run, or latest, or previous
     #[arg(long, value_name = "RUN")]
     run: RunId,
     /// What failed or is parked
@@ -54,8 +55,9 @@ pub(crate) async fn run(app: &App, args: &RetryArgs) -> Outcome {
     let access = if args.dry_run { wiring::Access::Read } else { wiring::Access::Write };
     let opened = wiring::open(&app.settings, access, "retry").await?;
     let ports = &opened.ports;
+    let run = &find(&*ports.ledger, &args.run).await?.run.id;
     let selection = Selection {
-        run: Some(args.run.clone()),
+        run: Some(run.clone()),
         organizations: Vec::new(),
         error_classes: args.error_class.clone(),
         with_newer: args.all,
@@ -69,13 +71,13 @@ pub(crate) async fn run(app: &App, args: &RetryArgs) -> Outcome {
         show_survey(app, &found, "nothing to do again")?;
         return Ok(exit::DONE);
     }
-    let target = format!("{} organizations of run {}", found.items.count, args.run);
+    let target = format!("{} organizations of run {}", found.items.count, run);
     let action = Action { name: "retry", target, reason: reason.clone() };
     action.record(&*ports.ledger, "started").await?;
     let sent = if args.no_wait {
         send(app, ports, &selection, found.items.count).await
     } else {
-        let work = work(app, ports, &args.run, &selection, found.items.count);
+        let work = work(app, ports, run, &selection, found.items.count);
         with_workers(app, ports, work).await.map(|(sent, _)| sent)
     };
     let outcome = match &sent {
@@ -85,7 +87,7 @@ pub(crate) async fn run(app: &App, args: &RetryArgs) -> Outcome {
     action.record(&*ports.ledger, outcome).await?;
     let sent = sent?;
     if !args.no_wait {
-        return give_account(app, ports, &args.run, &sent).await;
+        return give_account(app, ports, run, &sent).await;
     }
     if app.json {
         let mut value = survey_json(&found);

@@ -5,6 +5,7 @@ use chat::{OrganizationId, RunId, Timestamp};
 use jobs::Ports;
 use jobs::operate::Group;
 use jobs::operate::explain::run::{Gone, Look, Missing, RunExplanation, explain_run};
+use jobs::operate::runs::find;
 use serde_json::json;
 
 use crate::commands::App;
@@ -18,6 +19,7 @@ const SHOWN: usize = 5;
 const ERROR: usize = 100;
 
 pub(super) async fn explain(app: &App, ports: &Ports, run: &RunId, at: Timestamp) -> Outcome {
+    let run = &find(&*ports.ledger, run).await?.run.id;
     let workers = &app.settings.workers;
     let look = Look { at, quiet_ms: workers.visible_for_ms.saturating_add(workers.backoff_max_ms), shown: SHOWN };
     let mut bar = Progress::new("organizations", app.json);
