@@ -11,7 +11,7 @@ use chat::{Ledger, MessageId, OrganizationId, Policy, PortError, PortResult, Run
 use futures::future::join;
 
 use crate::random;
-use crate::suite::{Adapter, laws};
+use crate::suite::{Adapter, Folder, laws};
 
 laws! {
     ledger;
@@ -106,7 +106,7 @@ fn moved(name: &str, id: u64, state: State, from: Option<u64>, to: Option<u64>) 
 }
 
 /// A ledger with one run that holds organizations 0 to `count` − 1.
-async fn filled(adapter: &Subject, name: &str, count: u64) -> (tempfile::TempDir, Arc<dyn Ledger>) {
+async fn filled(adapter: &Subject, name: &str, count: u64) -> (Folder, Arc<dyn Ledger>) {
     let (folder, ledger) = adapter.fresh().await;
     fill(&*ledger, name, 1, count).await;
     (folder, ledger)

@@ -4,13 +4,14 @@
 //! excepted from. The `flaky_` ones fail on demand.
 
 mod embedded;
+mod sql;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use ::embedded::{LmdbHeads, LmdbLiveIds};
 use chat::{Directory, Heads, Ledger, Limits, LiveIds};
-use support::{Faults, Flaky};
+use support::{Faults, Flaky, SqlServer};
 use worker::Queue;
 
 use self::embedded::{directory, index, ledger, limits, queue};
@@ -65,6 +66,8 @@ adapters! {
     ledger: Arc<dyn Ledger>;
     sqlite(folder) => Ok(Arc::new(ledger(folder).await)), excepts no_law;
     flaky_sqlite(folder) => Ok(Arc::new(flaky(ledger(folder).await))), excepts exact_laws;
+    mysql(folder) => Ok(Arc::new(sql::ledger(SqlServer::MySql, folder).await?)), excepts no_law;
+    postgres(folder) => Ok(Arc::new(sql::ledger(SqlServer::Postgres, folder).await?)), excepts no_law;
 }
 
 adapters! {

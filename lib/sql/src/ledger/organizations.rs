@@ -17,14 +17,14 @@ impl SqlLedger {
              WHERE r.run = :run AND o.organization > :after AND (:error_class IS NULL OR o.error_class = :error_class)"
         );
         let wanted: Vec<State> = State::ALL.into_iter().filter(|state| filter.states.contains(state)).collect();
+        // The words of the states are ours.
+        let of_state = |state: &State| format!("{page} AND o.state = '{state}' ORDER BY o.organization LIMIT :limit");
         let sql = match wanted.as_slice() {
             [] => format!("{page} ORDER BY o.organization LIMIT :limit"),
-            // A page of each state by its index, merged: a rare state is found without reading a million rows. The words are ours.
+            [state] => of_state(state),
+            // A page of each state by its index, merged: a rare state is found without reading a million rows.
             states => {
-                let pages: Vec<String> = states
-                    .iter()
-                    .map(|state| format!("({page} AND o.state = '{state}' ORDER BY o.organization LIMIT :limit)"))
-                    .collect();
+                let pages: Vec<String> = states.iter().map(|state| format!("({})", of_state(state))).collect();
                 format!("{} ORDER BY organization LIMIT :limit", pages.join(" UNION ALL "))
             }
         };
