@@ -49,6 +49,12 @@ impl From<String> for Value<'_> {
     }
 }
 
+impl<'a> From<&'a [i64]> for Value<'a> {
+    fn from(list: &'a [i64]) -> Self {
+        Self::List(list)
+    }
+}
+
 /// Values by the names of their placeholders.
 pub(crate) type Values<'v, 'a> = &'v [(&'v str, Value<'a>)];
 

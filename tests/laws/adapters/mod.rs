@@ -30,6 +30,14 @@ adapters! {
         let directory = directory(folder).await;
         Ok(Prepared { port: Arc::new(flaky(directory.clone())), writer: Arc::new(directory) })
     }, excepts exact_laws;
+    mysql(folder) => {
+        let directory = sql::directory(SqlServer::MySql, folder).await?;
+        Ok(Prepared { port: Arc::new(directory.clone()), writer: Arc::new(directory) })
+    }, excepts no_law;
+    postgres(folder) => {
+        let directory = sql::directory(SqlServer::Postgres, folder).await?;
+        Ok(Prepared { port: Arc::new(directory.clone()), writer: Arc::new(directory) })
+    }, excepts no_law;
 }
 
 adapters! {
@@ -42,6 +50,8 @@ adapters! {
         let index = index(folder);
         Ok(Prepared { port: Arc::new(flaky(LmdbLiveIds::new(index.clone()))), writer: Arc::new(index) })
     }, excepts exact_laws;
+    mysql(folder) => sql::live_ids(SqlServer::MySql, folder).await, excepts no_law;
+    postgres(folder) => sql::live_ids(SqlServer::Postgres, folder).await, excepts no_law;
 }
 
 adapters! {
@@ -54,6 +64,14 @@ adapters! {
         let index = index(folder);
         Ok(Prepared { port: Arc::new(flaky(LmdbHeads::new(index.clone()))), writer: Arc::new(index) })
     }, excepts exact_laws;
+    mysql(folder) => {
+        let heads = sql::heads(SqlServer::MySql, folder).await?;
+        Ok(Prepared { port: Arc::new(heads.clone()), writer: Arc::new(heads) })
+    }, excepts no_law;
+    postgres(folder) => {
+        let heads = sql::heads(SqlServer::Postgres, folder).await?;
+        Ok(Prepared { port: Arc::new(heads.clone()), writer: Arc::new(heads) })
+    }, excepts no_law;
 }
 
 adapters! {
