@@ -101,9 +101,15 @@ async fn run<S>(adapter: &Adapter<S>, law: Law, check: impl AsyncFn(&Adapter<S>)
     if let Some(reason) = (adapter.excepts)(law) {
         return Err(NotRun::Excepted(reason));
     }
-    let folder = Folder::new();
-    let opened = (adapter.open)(folder.path().to_owned()).await;
-    drop(opened.map_err(NotRun::NotAvailable)?);
+    // Asked once for each adapter: on a server it costs a database.
+    static AVAILABLE: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+    let known = AVAILABLE.lock().unwrap_or_else(PoisonError::into_inner).contains(adapter.name);
+    if !known {
+        let folder = Folder::new();
+        let opened = (adapter.open)(folder.path().to_owned()).await;
+        drop(opened.map_err(NotRun::NotAvailable)?);
+        AVAILABLE.lock().unwrap_or_else(PoisonError::into_inner).insert(adapter.name);
+    }
     check(adapter).await;
     Ok(())
 }

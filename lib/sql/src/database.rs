@@ -282,7 +282,8 @@ fn greeting(settings: &SqlSettings, access: Access, mariadb: bool) -> String {
     let (seconds, ms) = (settings.statement_timeout.as_secs().max(1), settings.statement_timeout.as_millis().max(1));
     match settings.url.dialect() {
         Dialect::MySql => {
-            let limit = if mariadb { format!("max_statement_time = {seconds}") } else { format!("max_execution_time = {ms}") };
+            let limit =
+                if mariadb { format!("max_statement_time = {seconds}") } else { format!("max_execution_time = {ms}") };
             let mode = if access == Access::Read { "SET SESSION TRANSACTION READ ONLY;" } else { "" };
             format!(
                 "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; {mode}
@@ -292,7 +293,9 @@ fn greeting(settings: &SqlSettings, access: Access, mariadb: bool) -> String {
         Dialect::Postgres => {
             let mode = if access == Access::Read { "SET default_transaction_read_only = on;" } else { "" };
             // Our statements are many and short: compiling them to machine code never pays.
-            format!("SET default_transaction_isolation = 'read committed'; SET statement_timeout = {ms}; SET jit = off; {mode}")
+            format!(
+                "SET default_transaction_isolation = 'read committed'; SET statement_timeout = {ms}; SET jit = off; {mode}"
+            )
         }
     }
 }
@@ -313,7 +316,8 @@ fn pool(settings: &SqlSettings, access: Access) -> Pool {
                 .after_connect(move |connection, _| {
                     let settings = copy.clone();
                     Box::pin(async move {
-                        let version: String = sqlx::query_scalar("SELECT version()").fetch_one(&mut *connection).await?;
+                        let version: String =
+                            sqlx::query_scalar("SELECT version()").fetch_one(&mut *connection).await?;
                         let greeting = greeting(&settings, access, version.contains("MariaDB"));
                         sqlx::raw_sql(AssertSqlSafe(greeting)).execute(connection).await.map(drop)
                     })

@@ -37,8 +37,11 @@ pub(crate) fn lost(e: &PortError) -> bool {
         || cause(e).and_then(sqlx::Error::as_database_error).is_some_and(|e| {
             let code = e.code().unwrap_or_default();
             // The administrator or a failover ended the session.
-            code == "57P01" || code == "57P02" || code.starts_with("08")
-                || e.try_downcast_ref::<MySqlDatabaseError>().is_some_and(|e| matches!(e.number(), 1053 | 1927 | 2006 | 2013))
+            code == "57P01"
+                || code == "57P02"
+                || code.starts_with("08")
+                || e.try_downcast_ref::<MySqlDatabaseError>()
+                    .is_some_and(|e| matches!(e.number(), 1053 | 1927 | 2006 | 2013))
         })
 }
 

@@ -53,7 +53,7 @@ fn postgres_type(bound: &Bound<'_>) -> sqlx::postgres::PgTypeInfo {
 /// A small table is read from end to end even where an index would do: what counts is that none is possible.
 async fn mysql_scanned(tx: &mut Tx, text: &str, values: Values<'_, '_>) -> PortResult<Option<String>> {
     for row in tx.fetch(&format!("EXPLAIN {text}"), values).await? {
-        let all = row.text_or_none("type")?.is_some_and(|access| access == "ALL");
+        let all = row.text_or_none("type")?.is_some_and(|access| access == "ALL" || access == "index");
         let table = row.text_or_none("table")?.unwrap_or_default();
         // Tables in <> are the results of other lines.
         if all && row.text_or_none("possible_keys")?.is_none() && !table.starts_with('<') {

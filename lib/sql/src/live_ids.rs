@@ -39,7 +39,7 @@ impl SqlLiveIds {
     /// column or has it in a type that cannot be read.
     pub async fn open_chat(settings: &SqlSettings, newest_ids: &str) -> PortResult<Self> {
         let database = Database::connect(settings, "the messages", database::Access::Read).await?;
-        let query = Query::new(&database, "newest_ids", newest_ids)?;
+        let query = Query::new(database.dialect(), "newest_ids", newest_ids)?;
         let values = [("room", 1.into()), ("at_least", 0.into()), ("below", 1.into()), ("limit", 1.into())];
         let warning = query.check(&database, &values, &[Needs::whole("id")]).await?;
         if let Some(warning) = &warning {
@@ -72,7 +72,7 @@ impl SqlLiveIds {
             values.push((names[1].as_str(), request.at_least.as_i64().into()));
             values.push((names[2].as_str(), request.below.as_i64().into()));
             values.push((names[3].as_str(), rows_max(request.limit).into()));
-            let text = self.query.renamed(&self.database, &letters(index));
+            let text = self.query.renamed(self.database.dialect(), &letters(index));
             pages.push(format!("SELECT {index} AS request, page.id FROM ({text}\n) AS page"));
         }
         let rows = self.database.fetch(&pages.join(" UNION ALL "), &values).await?;

@@ -5,6 +5,7 @@
 
 use chat::{PortError, PortResult};
 
+use crate::Dialect;
 use crate::database::Database;
 use crate::row::Row;
 use crate::statement::{Piece, Values, pieces};
@@ -53,11 +54,11 @@ pub(crate) struct Query {
 
 impl Query {
     /// Takes a query that only reads.
-    pub(crate) fn new(database: &Database, setting: &'static str, text: &str) -> PortResult<Self> {
+    pub(crate) fn new(dialect: Dialect, setting: &'static str, text: &str) -> PortResult<Self> {
         let text = text.trim().trim_end_matches(';').trim_end();
         let refuse = |why: &str| PortError::refused(format!("the query {setting} {why}: write one SELECT without a ;"));
         let mut words = Vec::new();
-        for piece in pieces(text, database.dialect()) {
+        for piece in pieces(text, dialect) {
             match piece {
                 Piece::Code(code) if code.contains(';') => return Err(refuse("is more than one statement")),
                 Piece::Code(code) => {
@@ -81,9 +82,9 @@ impl Query {
     }
 
     /// Its text with `_suffix` behind the name of each placeholder, so that it can stand in a statement several times.
-    pub(crate) fn renamed(&self, database: &Database, suffix: &str) -> String {
+    pub(crate) fn renamed(&self, dialect: Dialect, suffix: &str) -> String {
         let mut text = String::with_capacity(self.text.len() + 16);
-        for piece in pieces(&self.text, database.dialect()) {
+        for piece in pieces(&self.text, dialect) {
             match piece {
                 Piece::Code(code) | Piece::Quoted(code) => text.push_str(code),
                 Piece::Placeholder(name) => text.extend([":", name, "_", suffix]),
@@ -147,8 +148,50 @@ impl Query {
 /// Whether [`Row::whole`] reads columns of this type.
 fn is_whole(name: &str) -> bool {
     let name = name.strip_suffix(" UNSIGNED").unwrap_or(name);
-    matches!(
-        name,
-        "INT2" | "INT4" | "INT8" | "TINYINT" | "SMALLINT" | "MEDIUMINT" | "INT" | "BIGINT" | "BOOLEAN"
-    )
+    matches!(name, "INT2" | "INT4" | "INT8" | "TINYINT" | "SMALLINT" | "MEDIUMINT" | "INT" | "BIGINT" | "BOOLEAN")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(text: &str) -> Option<String> {
+        let refused = [Dialect::MySql, Dialect::Postgres].map(|dialect| Query::new(dialect, "rooms", text).err());
+        let [mysql, postgres] = refused.map(|e| e.map(|e| e.to_string()));
+        assert_eq!(mysql, postgres);
+        mysql
+    }
+
+    #[test]
+    fn what_reads_is_taken() {
+        for text in [
+            "SELECT 1",
+            " select id from t where updated_at > 1 ; ",
+            "WITH x AS (SELECT 1 AS id) SELECT id FROM x",
+            "-- which rooms\nSELECT 'insert; update', \"delete\" FROM t /* merge; */",
+            "SELECT replace(name, 'a', 'b'), deleted, unlocked FROM t",
+        ] {
+            assert_eq!(refusal(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_does_more_than_read_is_refused_with_the_name_of_the_setting() {
+        for text in [
+            "",
+            "DELETE FROM t",
+            "INSERT INTO t SELECT 1",
+            "SELECT 1; DELETE FROM t",
+            "SELECT * FROM t FOR UPDATE",
+            "SELECT * FROM t LOCK IN SHARE MODE",
+            "SELECT * INTO u FROM t",
+            "WITH gone AS (DELETE FROM t RETURNING id) SELECT id FROM gone",
+            "SELECT 1 /*! INTO OUTFILE '/tmp/x' */",
+            "EXPLAIN ANALYZE SELECT 1",
+            "SET x = 1",
+        ] {
+            let refused = refusal(text).unwrap_or_else(|| panic!("{text:?} was taken"));
+            assert!(refused.contains("the query rooms"), "{refused}");
+        }
+    }
 }

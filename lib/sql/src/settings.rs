@@ -53,7 +53,8 @@ impl SqlUrl {
             // Not shown: what stands before the first :// of a garbled address may hold the password.
             _ => return Err(refused("begins with an unknown scheme".to_owned())),
         };
-        for (key, value) in rest.split_once('?').map_or("", |(_, parameters)| parameters).split('&').map(key_and_value) {
+        for (key, value) in rest.split_once('?').map_or("", |(_, parameters)| parameters).split('&').map(key_and_value)
+        {
             if !value.is_empty() && !dialect.parameters().contains(&key) {
                 return Err(refused(format!("has the unknown parameter '{key}'")));
             }

@@ -235,7 +235,9 @@ mod tests {
 
     #[test]
     fn casts_quotes_and_comments_stay_as_they_are() {
-        for text in ["a::after", "':after'", "\":after\"", "-- :after\nx", "/* :after */", "'it''s :after'", "x :: limit"] {
+        for text in
+            ["a::after", "':after'", "\":after\"", "-- :after\nx", "/* :after */", "'it''s :after'", "x :: limit"]
+        {
             for dialect in [Dialect::MySql, Dialect::Postgres] {
                 assert_eq!(bound(text, dialect), (text.to_owned(), 0));
             }

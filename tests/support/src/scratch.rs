@@ -43,7 +43,8 @@ impl SqlServer {
 
     fn url(self) -> Result<String, String> {
         let variable = self.variable();
-        std::env::var(variable).map_err(|_| format!("{variable} is not set (tests/servers starts a server and sets it)"))
+        std::env::var(variable)
+            .map_err(|_| format!("{variable} is not set (tests/servers starts a server and sets it)"))
     }
 
     /// The address of the database that belongs to `folder`; made if there is none. An error says why there is no server.

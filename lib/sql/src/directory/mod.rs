@@ -10,8 +10,8 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 use chat::{Directory, Organization, OrganizationId, Plan, PortError, PortResult, RoomId};
 
-pub use self::queries::DirectoryQueries;
 use self::queries::Checked;
+pub use self::queries::DirectoryQueries;
 use crate::SqlSettings;
 use crate::database::{Access, Database, rows_max};
 use crate::migrate::Schema;
@@ -72,9 +72,11 @@ impl SqlDirectory {
     async fn free_page(&self, after: i64, limit: usize) -> PortResult<Vec<Organization>> {
         let values = [("after", after.into()), ("limit", rows_max(limit).into())];
         let rows = self.queries.free_organizations.fetch(&self.database, &values).await?;
-        let page: Vec<Organization> = rows.iter().map(|row| organization(row, Plan::Free)).collect::<PortResult<_>>()?;
+        let page: Vec<Organization> =
+            rows.iter().map(|row| organization(row, Plan::Free)).collect::<PortResult<_>>()?;
         // A page that does not go on behind the last one would be listed for ever.
-        let ascending = page.is_sorted_by(|a, b| a.id < b.id) && page.first().is_none_or(|first| first.id.as_i64() > after);
+        let ascending =
+            page.is_sorted_by(|a, b| a.id < b.id) && page.first().is_none_or(|first| first.id.as_i64() > after);
         if ascending && page.len() <= limit {
             return Ok(page);
         }

@@ -24,9 +24,10 @@ impl Default for DirectoryQueries {
     /// Those of our own tables.
     fn default() -> Self {
         Self {
-            free_organizations: "
+            free_organizations:
+                "
                 SELECT id, plan_version FROM organizations WHERE plan = 'free' AND id > :after ORDER BY id LIMIT :limit"
-                .to_owned(),
+                    .to_owned(),
             organizations: "
                 SELECT id, plan = 'free' AS free, plan_version FROM organizations WHERE id IN (:ids)"
                 .to_owned(),
@@ -53,9 +54,10 @@ pub(super) struct Checked {
 impl Checked {
     /// Checks every query: that it only reads, and its columns.
     pub(super) async fn new(database: &Database, queries: &DirectoryQueries) -> PortResult<Self> {
-        let free_organizations = Query::new(database, "free_organizations", &queries.free_organizations)?;
-        let organizations = Query::new(database, "organizations", &queries.organizations)?;
-        let rooms = Query::new(database, "rooms", &queries.rooms)?;
+        let dialect = database.dialect();
+        let free_organizations = Query::new(dialect, "free_organizations", &queries.free_organizations)?;
+        let organizations = Query::new(dialect, "organizations", &queries.organizations)?;
+        let rooms = Query::new(dialect, "rooms", &queries.rooms)?;
         let version = Needs::whole_if_any("plan_version");
         let page = [("after", 1.into()), ("limit", 1.into())];
         let ids = [("ids", [1, 2].as_slice().into())];

@@ -109,7 +109,8 @@ impl SqlLedger {
         for chunk in organizations.chunks(STATEMENT_ROWS_MAX) {
             let values = [("run", run.into()), ("batch", crate::database::json(chunk)?.into())];
             for row in tx.fetch(self.statements().lock, &values).await? {
-                let stage = if row.text_or_none("stage")?.is_some() { Some(row.word("stage", rows::stage_of)?) } else { None };
+                let stage =
+                    if row.text_or_none("stage")?.is_some() { Some(row.word("stage", rows::stage_of)?) } else { None };
                 let (state, attempts) = (row.word("state", State::of)?, row.whole("attempts")?);
                 locked.insert(row.whole("organization")?, Locked { state, stage, attempts });
             }

@@ -25,7 +25,8 @@ impl SqlLedger {
     }
 
     pub(super) async fn newest_audits(&self, limit: usize) -> PortResult<Vec<AuditEntry>> {
-        let sql = "SELECT at, actor, action, target, reason, outcome FROM audit ORDER BY at DESC, number DESC LIMIT :limit";
+        let sql =
+            "SELECT at, actor, action, target, reason, outcome FROM audit ORDER BY at DESC, number DESC LIMIT :limit";
         let rows = self.database.fetch(sql, &[("limit", rows_max(limit).into())]).await?;
         rows.iter()
             .map(|row| {

@@ -86,8 +86,7 @@ impl SqlLedger {
         }
         let changes: Vec<ChangeRow> = first.values().filter_map(|settlement| change_row(settlement)).collect();
         for chunk in changes.chunks(STATEMENT_ROWS_MAX) {
-            let values =
-                [("as_of", head.as_of.into()), ("run", run.as_str().into()), ("batch", json(chunk)?.into())];
+            let values = [("as_of", head.as_of.into()), ("run", run.as_str().into()), ("batch", json(chunk)?.into())];
             tx.execute(self.statements().add_history, &values).await?;
         }
         Ok(first.into_keys().collect())
