@@ -2,7 +2,8 @@
 
 use chat::PortError;
 use jobs::limits::{ExtractError, WaitError};
-use jobs::operate::rerun::RerunError;
+use jobs::operate::OperateError;
+use jobs::operate::runs::RunError;
 use worker::QueueError;
 
 /// Done.
@@ -13,6 +14,8 @@ pub(crate) const FAILED: u8 = 1;
 pub(crate) const USAGE: u8 = 2;
 /// Done in part: some organizations failed or wait for another attempt, or some rows were left out.
 pub(crate) const PARTIAL: u8 = 3;
+/// Two runs were compared, and they differ.
+pub(crate) const DIFFERENT: u8 = 4;
 /// The settings or the data directory are wrong; nothing was done.
 pub(crate) const CONFIGURATION: u8 = 42;
 /// The input is wrong: a row, a file, a column. Nothing was changed.
@@ -21,8 +24,9 @@ pub(crate) const INPUT: u8 = 65;
 pub(crate) const TEMPORARY: u8 = 75;
 
 /// What `lanner --help` says about exit codes.
-pub(crate) const HELP: &str = "Exit codes: 0 done · 1 failed · 2 usage · 3 done in part · 42 configuration
-            65 bad input · 75 busy, full or interrupted: run it again";
+pub(crate) const HELP: &str = "Exit codes: 0 done · 1 failed · 2 usage · 3 done in part · 4 runs differ
+            42 configuration · 65 bad input
+            75 busy, full or interrupted: run it again";
 
 /// A command's end that is not good: the code, and the words for standard error.
 #[derive(Debug)]
@@ -97,12 +101,24 @@ impl From<WaitError> for Failure {
     }
 }
 
-impl From<RerunError> for Failure {
-    fn from(error: RerunError) -> Self {
+impl From<RunError> for Failure {
+    fn from(error: RunError) -> Self {
+        match error {
+            RunError::Port(port) => port.into(),
+            RunError::Unknown(_) | RunError::Over { .. } => Self::new(USAGE, error),
+        }
+    }
+}
+
+impl From<OperateError> for Failure {
+    fn from(error: OperateError) -> Self {
         let code = match &error {
-            RerunError::UnknownOrganization(_) => USAGE,
-            RerunError::Port(port) if port.is_temporary() => TEMPORARY,
-            RerunError::Port(_) => FAILED,
+            OperateError::UnknownOrganization(_)
+            | OperateError::UnknownOrganizations(_)
+            | OperateError::UnknownRun(_)
+            | OperateError::Cancelled(_) => USAGE,
+            error if error.is_temporary() => TEMPORARY,
+            _ => FAILED,
         };
         Self::new(code, error)
     }

@@ -13,7 +13,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use commands::job::Worker;
-use commands::{App, demo, explain, import, job, limits, rerun, run, runs, tables};
+use commands::{
+    App, audit, compare, dead_letters, demo, explain, export, import, job, limits, messages, preview, rerun, retry,
+    run, runs, status, tables,
+};
 use exit::{Failure, Outcome};
 use settings::{LogFormat, Settings};
 use tokio_util::sync::CancellationToken;
@@ -46,13 +49,21 @@ struct Cli {
 enum Command {
     Demo(demo::DemoArgs),
     Import(import::ImportArgs),
+    Export(export::ExportArgs),
     Run(run::RunArgs),
     Rerun(rerun::RerunArgs),
+    Retry(retry::RetryArgs),
     Explain(explain::ExplainArgs),
+    Preview(preview::PreviewArgs),
+    Messages(messages::MessagesArgs),
     Runs(runs::RunsArgs),
-    Status(runs::StatusArgs),
+    Status(status::StatusArgs),
+    Compare(compare::CompareArgs),
+    Audit(audit::AuditArgs),
     #[command(subcommand)]
     Limits(limits::LimitsCommand),
+    #[command(subcommand)]
+    DeadLetters(dead_letters::DeadLettersCommand),
     ExtractOrganizations(job::ExtractArgs),
     /// Find the rooms of the organizations in the queue, until stopped
     CollectRooms,
@@ -136,12 +147,19 @@ async fn command(app: &App, command: &Command) -> Outcome {
     match command {
         Command::Demo(args) => demo::run(app, args).await,
         Command::Import(args) => import::run(app, args).await,
+        Command::Export(args) => export::run(app, args).await,
         Command::Run(args) => run::run(app, args).await,
         Command::Rerun(args) => rerun::rerun(app, args).await,
+        Command::Retry(args) => retry::run(app, args).await,
         Command::Explain(args) => explain::run(app, args).await,
-        Command::Runs(args) => runs::list(app, args).await,
-        Command::Status(args) => runs::status(app, args).await,
+        Command::Runs(args) => runs::run(app, args).await,
+        Command::Status(args) => status::run(app, args).await,
+        Command::Compare(args) => compare::run(app, args).await,
+        Command::Audit(args) => audit::run(app, args).await,
+        Command::Preview(args) => preview::run(app, args).await,
+        Command::Messages(args) => messages::run(app, args).await,
         Command::Limits(command) => limits::run(app, command).await,
+        Command::DeadLetters(command) => dead_letters::run(app, command).await,
         Command::ExtractOrganizations(args) => job::extract(app, args).await,
         Command::CollectRooms => job::work(app, Worker::CollectRooms).await,
         Command::MergeNewest => job::work(app, Worker::MergeNewest).await,

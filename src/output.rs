@@ -1,6 +1,7 @@
 //! What a person or a program sees: tables of at most 80 columns, or JSON.
 
 use std::io::{IsTerminal, Write};
+use std::time::Duration;
 
 use chat::Timestamp;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
@@ -33,6 +34,66 @@ pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<()> {
     serde_json::to_writer_pretty(&mut out, value)?;
     writeln!(out)?;
     Ok(())
+}
+
+/// Writes one JSON value as one line, for documents that follow each other.
+pub(crate) fn json_line(value: &impl Serialize) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    serde_json::to_writer(&mut out, value)?;
+    writeln!(out)?;
+    Ok(())
+}
+
+/// A JSON object with a list that is written as it comes, so that memory holds one entry.
+pub(crate) struct JsonList {
+    entries: u64,
+}
+
+impl JsonList {
+    /// Writes the fields of `head`, an object, and begins the list `name`.
+    pub(crate) fn begin(head: &serde_json::Value, name: &str) -> anyhow::Result<Self> {
+        let mut out = std::io::stdout().lock();
+        write!(out, "{{")?;
+        for (field, value) in head.as_object().into_iter().flatten() {
+            write!(out, "{}: {value}, ", serde_json::to_string(field)?)?;
+        }
+        write!(out, "{}: [", serde_json::to_string(name)?)?;
+        Ok(Self { entries: 0 })
+    }
+
+    /// Writes one entry.
+    pub(crate) fn item(&mut self, value: &impl Serialize) -> anyhow::Result<()> {
+        let separator = if self.entries == 0 { "\n" } else { ",\n" };
+        self.entries += 1;
+        write!(std::io::stdout().lock(), "{separator}  {}", serde_json::to_string(value)?)?;
+        Ok(())
+    }
+
+    /// Ends the list and writes the fields of `tail` after it.
+    pub(crate) fn end(self, tail: &serde_json::Value) -> anyhow::Result<()> {
+        let mut out = std::io::stdout().lock();
+        write!(out, "\n]")?;
+        for (field, value) in tail.as_object().into_iter().flatten() {
+            write!(out, ", {}: {value}", serde_json::to_string(field)?)?;
+        }
+        writeln!(out, "}}")?;
+        Ok(())
+    }
+}
+
+/// Words in lines of at most 80 columns; what has no blank to break at is cut.
+pub(crate) fn wrapped(text: &str) -> String {
+    table(&[Column::Text("")], [vec![text.to_owned()]]).trim_start_matches('\n').to_owned()
+}
+
+/// -1234 as -1,234, and 5 as +5.
+pub(crate) fn signed(number: i64) -> String {
+    let sign = match number {
+        0 => "",
+        1.. => "+",
+        _ => "-",
+    };
+    format!("{sign}{}", thousands(number.unsigned_abs()))
 }
 
 /// A column: its head, and whether its cells are numbers.
@@ -85,6 +146,12 @@ pub(crate) fn thousands(number: u64) -> String {
     text
 }
 
+/// The beginning of a text, on one line, cut at `max` characters.
+pub(crate) fn brief(text: &str, max: usize) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if line.chars().count() <= max { line } else { line.chars().take(max).chain("...".chars()).collect() }
+}
+
 /// An instant for a table: to the minute.
 pub(crate) fn minute(time: Timestamp) -> String {
     let text = time.to_string();
@@ -94,6 +161,19 @@ pub(crate) fn minute(time: Timestamp) -> String {
 /// An id, or a dash.
 pub(crate) fn or_dash(value: Option<impl std::fmt::Display>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
+/// A duration in a few characters: 850 ms, 12.3 s, 31 s, 4 min 10 s, 3 h 5 min, 2 d 4 h.
+pub(crate) fn short(duration: Duration) -> String {
+    let (ms, s) = (duration.as_millis(), duration.as_secs());
+    match s {
+        0 => format!("{ms} ms"),
+        1..60 if ms.is_multiple_of(1_000) => format!("{s} s"),
+        1..60 => format!("{s}.{} s", ms % 1_000 / 100),
+        60..3_600 => format!("{} min {} s", s / 60, s % 60),
+        3_600..86_400 => format!("{} h {} min", s / 3_600, s % 3_600 / 60),
+        _ => format!("{} d {} h", s / 86_400, s % 86_400 / 3_600),
+    }
 }
 
 /// True when standard error is a terminal, so that bars may be drawn.
@@ -109,6 +189,21 @@ mod tests {
     fn thousands_are_set_apart() {
         for (number, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
             assert_eq!(thousands(number), text);
+        }
+    }
+
+    #[test]
+    fn durations_are_short() {
+        for (ms, text) in [
+            (0, "0 ms"),
+            (999, "999 ms"),
+            (1_250, "1.2 s"),
+            (31_000, "31 s"),
+            (61_000, "1 min 1 s"),
+            (3_660_000, "1 h 1 min"),
+            (90_000_000, "1 d 1 h"),
+        ] {
+            assert_eq!(short(Duration::from_millis(ms)), text);
         }
     }
 

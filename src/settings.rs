@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
-use chat::{Epoch, Policy, Timestamp};
+use chat::{Day, Epoch, Policy, Timestamp};
 use jobs::limits::StageSettings;
 use serde::Deserialize;
 use toml::{Table, Value};
@@ -21,12 +21,14 @@ pub(crate) struct Settings {
     pub(crate) data: Data,
     pub(crate) store: Store,
     pub(crate) policy: PolicySettings,
+    pub(crate) retention: Retention,
     pub(crate) directory: Adapter,
     pub(crate) messages: Adapter,
     pub(crate) limits: Adapter,
     pub(crate) ledger: Adapter,
     pub(crate) queue: Adapter,
     pub(crate) workers: Workers,
+    pub(crate) http: Http,
     pub(crate) log: Log,
 }
 
@@ -49,6 +51,12 @@ pub(crate) struct PolicySettings {
     pub(crate) max_age: String,
 }
 
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Retention {
+    pub(crate) runs: String,
+}
+
 /// What stands behind a port; each variant carries only its own keys.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(tag = "adapter", rename_all = "kebab-case", deny_unknown_fields)]
@@ -66,6 +74,13 @@ pub(crate) struct Workers {
     pub(crate) backoff_max_ms: u64,
     pub(crate) stop_grace_ms: u64,
     pub(crate) batch_max: usize,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Http {
+    pub(crate) listen: String,
+    pub(crate) stale_after_ms: u64,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -98,6 +113,7 @@ impl Settings {
 
     fn check(&self) -> anyhow::Result<()> {
         self.policy()?;
+        self.retention_ms()?;
         self.epoch()?;
         self.stage()?;
         Ok(())
@@ -107,6 +123,15 @@ impl Settings {
     pub(crate) fn policy(&self) -> anyhow::Result<Policy> {
         let max_age_ms = parse_age(&self.policy.max_age).context("settings: policy.max_age")?;
         Policy::new(self.policy.max_messages, max_age_ms).context("settings: policy")
+    }
+
+    /// How long runs are kept, in milliseconds; none = for ever.
+    pub(crate) fn retention_ms(&self) -> anyhow::Result<Option<u64>> {
+        let retention_ms = parse_age(&self.retention.runs).context("settings: retention.runs")?;
+        if retention_ms.is_some_and(|ms| ms < Day::MILLIS) {
+            bail!("settings: retention.runs is {}: it must be 1d or more, or unlimited", self.retention.runs);
+        }
+        Ok(retention_ms)
     }
 
     /// The epoch, if one is set.
@@ -242,6 +267,8 @@ mod tests {
             ("[workers]\nbackoff_min_ms = 0", "backoff_min_ms"),
             ("[policy]\nmax_age = \"soon\"", "policy.max_age"),
             ("[policy]\nmax_messages = 0", "max_messages is 0"),
+            ("[retention]\nruns = \"35\"", "retention.runs"),
+            ("[retention]\nruns = \"35s\"", "must be 1d or more"),
             ("[store]\nepoch = \"long ago\"", "store.epoch"),
             ("[directory]\nadapter = \"oracle\"", "oracle"),
             ("[directory]\nadapter = \"embedded\"\nurl = \"x\"", "url"),

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use chat::Epoch;
 use embedded::{
-    EmbeddedLoad, LmdbHeads, LmdbLimits, LmdbLiveIds, MapSize, OpenError, PackedIndex, SqliteDirectory, SqliteLedger,
-    SqliteQueue,
+    EmbeddedDump, EmbeddedLoad, LmdbHeads, LmdbLimits, LmdbLiveIds, LmdbMessages, MapSize, OpenError, PackedIndex,
+    SqliteDirectory, SqliteLedger, SqliteQueue,
 };
+use import::export::ExportSource;
 use jobs::{ORGANIZATION_QUEUE, Ports, ROOM_QUEUE};
 
 use crate::exit::{self, Failure};
@@ -24,13 +25,7 @@ pub(crate) struct Opened {
 pub(crate) async fn open(settings: &Settings, access: Access, command: &str) -> Result<Opened, Failure> {
     let data_dir = data_dir(settings, access, command).await?;
     let epoch = epoch(settings, &data_dir, access).await?;
-    let directory = directory(settings, &data_dir).await?;
-    if directory.unfinished_import().await? {
-        return Err(Failure::new(
-            exit::TEMPORARY,
-            anyhow::anyhow!("an import is not finished: run the same `lanner import` again"),
-        ));
-    }
+    let directory = whole_directory(settings, &data_dir).await?;
     let (live_ids, heads): (Arc<dyn chat::LiveIds>, Arc<dyn chat::Heads>) = match &settings.messages {
         Adapter::Embedded {} => {
             let index = index(&data_dir, epoch)?;
@@ -61,6 +56,35 @@ pub(crate) async fn directory(settings: &Settings, data_dir: &DataDir) -> Result
     match &settings.directory {
         Adapter::Embedded {} => Ok(SqliteDirectory::open(data_dir).await?),
     }
+}
+
+/// Opens the directory of organizations; refuses one whose import is not finished.
+async fn whole_directory(settings: &Settings, data_dir: &DataDir) -> Result<SqliteDirectory, Failure> {
+    let directory = directory(settings, data_dir).await?;
+    if directory.unfinished_import().await? {
+        return Err(Failure::new(
+            exit::TEMPORARY,
+            anyhow::anyhow!("an import is not finished: run the same `lanner import` again"),
+        ));
+    }
+    Ok(directory)
+}
+
+/// Opens what messages say.
+pub(crate) fn messages(settings: &Settings, data_dir: &DataDir) -> Result<Arc<dyn chat::Messages>, Failure> {
+    match &settings.messages {
+        Adapter::Embedded {} => Ok(Arc::new(LmdbMessages::open(&data_dir.messages(), MapSize::default())?)),
+    }
+}
+
+/// Opens everything that an export reads; `data_dir` is opened for writing, which keeps imports out.
+pub(crate) async fn export_source(settings: &Settings, data_dir: &DataDir) -> Result<ExportSource, Failure> {
+    let epoch = epoch(settings, data_dir, Access::Write).await?;
+    let directory = whole_directory(settings, data_dir).await?;
+    let dump = Arc::new(EmbeddedDump::new(directory, index(data_dir, epoch)?));
+    let messages = messages(settings, data_dir)?;
+    let limits = run_stores(settings, data_dir).await?.limits;
+    Ok(ExportSource { dump, messages, limits, epoch })
 }
 
 /// Opens the data directory for an import.

@@ -106,7 +106,7 @@ fn every_job_is_a_file_a_subcommand_and_a_path_test() {
 #[test]
 fn every_adapter_stands_under_the_laws_of_its_port() {
     let laws: String = files("tests/laws", "rs").into_iter().map(read).collect();
-    let ports = ["Directory", "LiveIds", "Heads", "Limits", "Ledger", "Queue"];
+    let ports = ["Directory", "Dump", "LiveIds", "Heads", "Messages", "Limits", "Ledger", "Queue"];
     let mut adapters = 0;
     for file in files("lib", "rs") {
         let text = read(&file);
@@ -155,6 +155,22 @@ fn nothing_is_unfinished_and_no_lint_is_silenced_without_a_reason() {
             }
         }
     }
+}
+
+#[test]
+fn every_metric_is_in_the_catalogue_and_recorded_somewhere() {
+    let mut recorded = BTreeSet::new();
+    for folder in ["src", "jobs/src", "lib"] {
+        for text in files(folder, "rs").into_iter().filter(|file| !file.ends_with("catalogue.rs")).map(read) {
+            let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+            let names = code.split("\"lanner_").skip(1).filter_map(|rest| rest.split_once('"'));
+            recorded.extend(names.map(|(name, _)| format!("lanner_{name}")));
+        }
+    }
+    recorded.insert("lanner_build_info".to_owned());
+    let listed: BTreeSet<String> = telemetry::CATALOGUE.iter().map(|metric| metric.name.to_owned()).collect();
+    assert_eq!(listed.len(), telemetry::CATALOGUE.len(), "a name stands twice in the catalogue");
+    assert_eq!(recorded, listed);
 }
 
 #[test]

@@ -1,10 +1,10 @@
-//! `lanner import`: a folder of tables becomes the data directory's content.
+//! `lanner import`: a folder of tables, or files of messages, become the data directory's content.
 
 use std::path::{Path, PathBuf};
 
 use crate::wiring::DataDir;
 use clap::Args;
-use import::{Discard, ImportError, ImportOptions, ImportReport, Load, Progress as ImportProgress, Stage};
+use import::{Discard, ImportError, ImportOptions, ImportReport, Load, Mapping, Progress as ImportProgress, Stage};
 
 use super::{Action, App};
 use crate::exit::{self, Failure, Outcome};
@@ -15,16 +15,28 @@ use crate::wiring;
 /// Rows left out that are named on the terminal; --json names more.
 const NAMED: usize = 10;
 
-/// Bring a folder of tables into the data directory
+/// Bring a folder of tables, or any files of messages, into the data directory
 ///
-/// The folder holds organizations, accounts, rooms, memberships and messages, each as .parquet or .csv (with a header), and
-/// perhaps meta.json with epoch_ms, the epoch of the message ids. Rows can stand in any order. The directory is replaced by
-/// what the tables say; messages are added to those that are there. An import that was interrupted is finished by running it again.
+/// A folder holds organizations, accounts, rooms, memberships and messages, each as .parquet or .csv (with a header), and
+/// perhaps meta.json with epoch_ms, the epoch of the message ids. Rows can stand in any order.
+///
+/// With --mapping, files with one message a line are read (CSV, TSV or JSON lines, also compressed): the mapping says which
+/// column is what, and accounts, rooms and memberships follow from who wrote where. Names and times become ids, the same ones
+/// when a file is imported again or has grown.
+///
+/// The directory is replaced by what is read; messages are added to those that are there. An import that was interrupted is
+/// finished by running it again.
 #[derive(Args, Debug)]
 pub(crate) struct ImportArgs {
-    /// The folder
-    #[arg(value_name = "PATH")]
-    path: PathBuf,
+    /// The folder; with --mapping, files, read in this order as if they were one
+    #[arg(value_name = "PATH", required_unless_present = "example_mapping")]
+    paths: Vec<PathBuf>,
+    /// What the columns of the files mean
+    #[arg(long, value_name = "FILE")]
+    mapping: Option<PathBuf>,
+    /// Print a mapping with every key explained, as a file to start from
+    #[arg(long)]
+    example_mapping: bool,
     /// Leave out bad rows and count them, instead of stopping at the first
     #[arg(long)]
     skip_bad: bool,
@@ -37,10 +49,15 @@ pub(crate) struct ImportArgs {
 }
 
 pub(crate) async fn run(app: &App, args: &ImportArgs) -> Outcome {
+    if args.example_mapping {
+        say!("{}", Mapping::EXAMPLE.trim_end());
+        return Ok(exit::DONE);
+    }
+    let input = Input::new(&args.paths, args.mapping.as_deref())?;
     let report = if args.dry_run {
-        check_folder(app, &args.path, args.skip_bad).await?
+        check(app, &input, args.skip_bad).await?
     } else {
-        import_folder(app, &args.path, args.skip_bad, &args.reason).await?
+        import(app, &input, args.skip_bad, &args.reason).await?
     };
     if app.json {
         output::json(&report)?;
@@ -54,6 +71,50 @@ pub(crate) async fn run(app: &App, args: &ImportArgs) -> Outcome {
     Ok(if left_out > 0 { exit::PARTIAL } else { exit::DONE })
 }
 
+/// What is imported.
+#[derive(Clone, Debug)]
+enum Input {
+    Folder(PathBuf),
+    Files(Box<Mapping>, Vec<PathBuf>),
+}
+
+impl Input {
+    fn new(paths: &[PathBuf], mapping: Option<&Path>) -> Result<Self, Failure> {
+        let Some(mapping) = mapping else {
+            return match paths {
+                [path] if path.is_dir() => Ok(Self::Folder(path.clone())),
+                [path] if path.is_file() => Err(Failure::usage(format!(
+                    "{} is not a folder: give the folder that holds the tables, or say with --mapping what its columns mean",
+                    path.display()
+                ))),
+                [path] => Err(Failure::usage(format!(
+                    "{} is not a folder: give the folder that holds the tables",
+                    path.display()
+                ))),
+                _ => Err(Failure::usage("give one folder; several files need --mapping")),
+            };
+        };
+        let unreadable = |error| Failure::from(error).about(mapping);
+        let text = std::fs::read_to_string(mapping).map_err(unreadable)?;
+        let mapping = Mapping::parse(&text).map_err(|error| Failure::from(error).about(mapping))?;
+        match paths.iter().find(|path| !path.is_file()) {
+            Some(path) => Err(Failure::usage(format!("{} is not a file: --mapping reads files", path.display()))),
+            None => Ok(Self::Files(Box::new(mapping), paths.to_vec())),
+        }
+    }
+
+    /// What is imported, in words, for the audit.
+    fn target(&self) -> String {
+        let absolute =
+            |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone()).display().to_string();
+        match self {
+            Self::Folder(path) => absolute(path),
+            Self::Files(_, paths) if paths.len() == 1 => absolute(&paths[0]),
+            Self::Files(_, paths) => format!("{} and {} more files", absolute(&paths[0]), paths.len() - 1),
+        }
+    }
+}
+
 /// Imports the folder, with progress.
 pub(crate) async fn import_folder(
     app: &App,
@@ -61,13 +122,15 @@ pub(crate) async fn import_folder(
     skip_bad: bool,
     reason: &str,
 ) -> Result<ImportReport, Failure> {
-    check_is_folder(path)?;
+    import(app, &Input::new(&[path.to_owned()], None)?, skip_bad, reason).await
+}
+
+async fn import(app: &App, input: &Input, skip_bad: bool, reason: &str) -> Result<ImportReport, Failure> {
     let data_dir = wiring::data_dir(&app.settings, wiring::Access::Exclusive, "import").await?;
     let ledger = wiring::run_stores(&app.settings, &data_dir).await?.ledger;
-    let target = std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string();
-    let action = Action { name: "import", target, reason: reason.to_owned() };
+    let action = Action { name: "import", target: input.target(), reason: reason.to_owned() };
     action.record(&*ledger, "started").await?;
-    let imported = import_into(app, path, skip_bad, &data_dir).await;
+    let imported = import_into(app, input, skip_bad, &data_dir).await;
     let outcome = match &imported {
         Ok(report) => format!("{} live messages", report.live_messages),
         Err(failure) => format!("failed: {:#}", failure.error),
@@ -78,15 +141,14 @@ pub(crate) async fn import_folder(
     recorded.map(|()| report)
 }
 
-async fn import_into(app: &App, path: &Path, skip_bad: bool, data_dir: &DataDir) -> Result<ImportReport, Failure> {
+async fn import_into(app: &App, input: &Input, skip_bad: bool, data_dir: &DataDir) -> Result<ImportReport, Failure> {
     let load = wiring::load(data_dir).await?;
     let epoch = wiring::fixed_epoch(&app.settings, data_dir)?;
-    read_folder(app, path, ImportOptions { skip_bad, epoch, ..ImportOptions::new(data_dir.path()) }, load).await
+    read(app, input, ImportOptions { skip_bad, epoch, ..ImportOptions::new(data_dir.path()) }, load).await
 }
 
-/// Reads and checks the folder as an import would, and changes nothing.
-async fn check_folder(app: &App, path: &Path, skip_bad: bool) -> Result<ImportReport, Failure> {
-    check_is_folder(path)?;
+/// Reads and checks everything as an import would, and changes nothing.
+async fn check(app: &App, input: &Input, skip_bad: bool) -> Result<ImportReport, Failure> {
     // A data directory that is there has the room for temporary files that the import will need.
     let there = app.settings.data.dir.join("store.json").is_file();
     let (scratch, epoch) = if there {
@@ -95,19 +157,12 @@ async fn check_folder(app: &App, path: &Path, skip_bad: bool) -> Result<ImportRe
     } else {
         (std::env::temp_dir(), app.settings.epoch()?)
     };
-    read_folder(app, path, ImportOptions { skip_bad, epoch, ..ImportOptions::new(scratch) }, Discard).await
+    read(app, input, ImportOptions { skip_bad, epoch, ..ImportOptions::new(scratch) }, Discard).await
 }
 
-fn check_is_folder(path: &Path) -> Result<(), Failure> {
-    if path.is_dir() {
-        return Ok(());
-    }
-    Err(Failure::usage(format!("{} is not a folder: give the folder that holds the tables", path.display())))
-}
-
-async fn read_folder(
+async fn read(
     app: &App,
-    path: &Path,
+    input: &Input,
     options: ImportOptions,
     mut load: impl Load + 'static,
 ) -> Result<ImportReport, Failure> {
@@ -127,8 +182,13 @@ async fn read_folder(
     };
     // On a task of its own, because it decodes and sorts for seconds without a pause: a stop does not wait for it. Ending the
     // process in the middle is safe.
-    let folder = path.to_owned();
-    let importing = tokio::spawn(async move { import::import(&folder, &options, &mut load, &mut show).await });
+    let input = input.clone();
+    let importing = tokio::spawn(async move {
+        match &input {
+            Input::Folder(folder) => import::import(folder, &options, &mut load, &mut show).await,
+            Input::Files(mapping, paths) => import::import_mapped(mapping, paths, &options, &mut load, &mut show).await,
+        }
+    });
     tokio::select! {
         imported = importing => Ok(imported.map_err(anyhow::Error::from)??),
         () = app.stop.cancelled() => {
@@ -139,14 +199,17 @@ async fn read_folder(
 
 fn words(stage: Stage) -> &'static str {
     match stage {
+        Stage::Mapping => "read files",
         Stage::Organizations => "read organizations",
         Stage::Accounts => "read accounts",
         Stage::Rooms => "read rooms",
         Stage::Memberships => "read memberships",
         Stage::Messages => "read messages",
         Stage::CheckMessages => "check messages",
+        Stage::Names => "read names",
         Stage::LoadDirectory => "load directory",
         Stage::LoadMessages => "load messages",
+        Stage::LoadBodies => "load bodies",
     }
 }
 
@@ -165,6 +228,9 @@ fn print(report: &ImportReport) {
     say!("{}\n", table(&columns, rows));
     say!("epoch of the message ids: {}", report.epoch.0);
     say!("messages: {} live, {} deleted", thousands(report.live_messages), thousands(report.deleted_messages));
+    if report.bodies > 0 {
+        say!("authors and bodies of messages: {}", thousands(report.bodies));
+    }
     if report.ended_memberships > 0 {
         say!("memberships that have ended: {}", thousands(report.ended_memberships));
     }
@@ -187,7 +253,7 @@ impl From<ImportError> for Failure {
         let code = match &error {
             ImportError::Scratch { .. } | ImportError::Changed { .. } => exit::TEMPORARY,
             ImportError::Load { source, .. } if source.is_temporary() => exit::TEMPORARY,
-            ImportError::EpochDisagrees { .. } => exit::CONFIGURATION,
+            ImportError::EpochDisagrees { .. } | ImportError::Mapping { .. } => exit::CONFIGURATION,
             ImportError::Load { .. } => exit::FAILED,
             _ => exit::INPUT,
         };

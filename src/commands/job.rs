@@ -1,10 +1,15 @@
 //! One job by itself: `lanner extract-organizations`, `lanner collect-rooms`, `lanner merge-newest`.
 
+use std::sync::Arc;
+
 use chat::{RunId, Timestamp};
 use clap::Args;
-use jobs::limits::{Until, collect_rooms, extract_organizations, merge_newest, wait_until_finished};
-use worker::ConsumerReport;
+use jobs::limits::{
+    Until, collect_rooms, extract_organizations, merge_newest, prune_after_extraction, wait_until_finished,
+};
+use worker::{ConsumerReport, Pulse};
 
+use super::observe::Observed;
 use super::run::exit_code;
 use super::{Action, App, Question, manual_run_id};
 use crate::exit::{Failure, Outcome};
@@ -59,6 +64,7 @@ pub(crate) async fn extract(app: &App, args: &ExtractArgs) -> Outcome {
     };
     action.record(&*ports.ledger, outcome).await?;
     let extracted = extracted?;
+    prune_after_extraction(&*ports.ledger, &extracted.run.id, app.settings.retention_ms()?, &app.stop).await;
     bar.finish();
     if !args.wait {
         if app.json {
@@ -114,12 +120,16 @@ pub(crate) async fn work(app: &App, worker: Worker) -> Outcome {
     };
     let opened = wiring::open(&app.settings, wiring::Access::Write, name).await?;
     let settings = app.settings.stage()?;
+    let pulse = Pulse::new();
+    let queues = [&opened.ports.organization_queue, &opened.ports.room_queue].map(Arc::clone);
+    let observed = Observed::start(app, &pulse, &queues).await?;
     eprintln!("{name}: working until stopped (Ctrl-C or SIGTERM)");
-    let report = match worker {
-        Worker::CollectRooms => collect_rooms::run(&opened.ports, settings, app.stop.clone()).await?,
-        Worker::MergeNewest => merge_newest::run(&opened.ports, settings, app.stop.clone()).await?,
+    let worked = match worker {
+        Worker::CollectRooms => collect_rooms::run(&opened.ports, settings, pulse.clone(), app.stop.clone()).await,
+        Worker::MergeNewest => merge_newest::run(&opened.ports, settings, pulse.clone(), app.stop.clone()).await,
     };
-    print_report(app, name, report)?;
+    observed.stop().await;
+    print_report(app, name, worked?)?;
     Ok(crate::exit::DONE)
 }
 

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use super::App;
 use super::rerun::limited_by;
 use crate::exit::{self, Failure, Outcome};
-use crate::output::{self, facts, or_dash, say, thousands};
+use crate::output::{self, Column, facts, minute, or_dash, say, table, thousands};
 use crate::wiring;
 
 /// Rows of one page.
@@ -19,6 +19,8 @@ const PAGE: usize = 1_000;
 pub(crate) enum LimitsCommand {
     /// Show the limit of one organization
     Get(GetArgs),
+    /// Show how the boundary of one organization has moved, newest first
+    History(HistoryArgs),
     /// Print the limit of every computed organization, ordered by id
     Export(ExportArgs),
 }
@@ -28,6 +30,16 @@ pub(crate) struct GetArgs {
     /// The organization
     #[arg(long, value_name = "ID")]
     organization: OrganizationId,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct HistoryArgs {
+    /// The organization
+    #[arg(long, value_name = "ID")]
+    organization: OrganizationId,
+    /// At most so many changes
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    limit: usize,
 }
 
 #[derive(Args, Debug)]
@@ -47,6 +59,7 @@ pub(crate) async fn run(app: &App, command: &LimitsCommand) -> Outcome {
     let opened = wiring::open(&app.settings, wiring::Access::Read, "limits").await?;
     match command {
         LimitsCommand::Get(args) => get(app, &opened.ports, args.organization).await,
+        LimitsCommand::History(args) => history(app, &opened.ports, args).await,
         LimitsCommand::Export(args) => {
             let format = if app.json { Format::Jsonl } else { args.format };
             export(&opened.ports, format).await
@@ -90,6 +103,30 @@ async fn get(app: &App, ports: &jobs::Ports, id: OrganizationId) -> Outcome {
     Ok(exit::DONE)
 }
 
+async fn history(app: &App, ports: &jobs::Ports, args: &HistoryArgs) -> Outcome {
+    let id = args.organization;
+    let entries = ports.ledger.history(id, args.limit).await?;
+    if entries.is_empty() {
+        let known = ports.directory.organizations(&[id]).await?.into_iter().next().flatten();
+        known.ok_or_else(|| Failure::usage(format!("there is no organization {id}")))?;
+    }
+    if app.json {
+        output::json(&entries)?;
+        return Ok(exit::DONE);
+    }
+    if entries.is_empty() {
+        say!("organization {id}: the boundary has never changed: no run has found one");
+        return Ok(exit::DONE);
+    }
+    // What stood before is in the line below.
+    let columns = [Column::Text("as of"), Column::Number("boundary"), Column::Text("cause"), Column::Text("run")];
+    let rows = entries
+        .iter()
+        .map(|entry| vec![minute(entry.as_of), or_dash(entry.new), entry.cause.clone(), entry.run.to_string()]);
+    say!("{}", table(&columns, rows));
+    Ok(exit::DONE)
+}
+
 async fn export(ports: &jobs::Ports, format: Format) -> Outcome {
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     if format == Format::Csv {
@@ -119,12 +156,15 @@ async fn export(ports: &jobs::Ports, format: Format) -> Outcome {
     Ok(exit::DONE)
 }
 
-/// Numbers and words only: nothing needs quotes.
 fn csv_line(row: &LimitRow) -> String {
+    format!("{},{}", row.organization, csv_fields(row))
+}
+
+/// What follows the organization. Numbers and words only: nothing needs quotes.
+pub(super) fn csv_fields(row: &LimitRow) -> String {
     let id = |id: Option<chat::MessageId>| id.map_or_else(String::new, |id| id.to_string());
     format!(
-        "{},{},{},{},{}",
-        row.organization,
+        "{},{},{},{}",
         row.visible_messages,
         id(row.oldest_visible_message_id),
         limited_by(row),

@@ -1,14 +1,24 @@
 //! What `lanner` does: one file per command or family of commands.
 
+pub(crate) mod audit;
+pub(crate) mod compare;
+pub(crate) mod dead_letters;
 pub(crate) mod demo;
 pub(crate) mod explain;
+pub(crate) mod export;
 pub(crate) mod import;
 pub(crate) mod job;
 pub(crate) mod limits;
+pub(crate) mod messages;
+pub(crate) mod observe;
+pub(crate) mod preview;
 pub(crate) mod rerun;
+pub(crate) mod retry;
 pub(crate) mod run;
 pub(crate) mod runs;
+pub(crate) mod status;
 pub(crate) mod tables;
+pub(crate) mod watch;
 
 use chat::ledger::AuditEntry;
 use chat::{Ledger, Policy, RunId, Timestamp};

@@ -1,4 +1,8 @@
-//! `lanner rerun`: one organization again, by hand.
+//! `lanner rerun`: one organization, or those of a file, again by hand.
+
+mod many;
+
+use std::path::PathBuf;
 
 use chat::{LimitRow, OrganizationId, Standing, Timestamp};
 use clap::Args;
@@ -12,14 +16,17 @@ use crate::exit::{self, Failure, Outcome};
 use crate::output::{self, Column, or_dash, say, table};
 use crate::wiring;
 
-/// Compute the limit of one organization again, and store it
+/// Compute the limit of one organization again, or of those in a file, and store it
 ///
 /// Shows what changes. With --dry-run nothing is written.
 #[derive(Args, Debug)]
 pub(crate) struct RerunArgs {
     /// The organization
-    #[arg(long, value_name = "ID")]
-    organization: OrganizationId,
+    #[arg(long, value_name = "ID", required_unless_present = "organizations_file")]
+    organization: Option<OrganizationId>,
+    /// The organizations of a file, one id a line, with # before comments; - is standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "organization")]
+    organizations_file: Option<PathBuf>,
     /// Why: it is kept in the audit
     #[arg(long, value_name = "WORDS", required_unless_present = "dry_run", value_parser = not_blank)]
     reason: Option<String>,
@@ -30,7 +37,8 @@ pub(crate) struct RerunArgs {
     question: Question,
 }
 
-fn not_blank(text: &str) -> Result<String, String> {
+/// The reason of an action, which is not left out by blanks.
+pub(crate) fn not_blank(text: &str) -> Result<String, String> {
     let trimmed = text.trim();
     if trimmed.is_empty() { Err("say why, in a few words".to_owned()) } else { Ok(trimmed.to_owned()) }
 }
@@ -38,22 +46,28 @@ fn not_blank(text: &str) -> Result<String, String> {
 pub(crate) async fn rerun(app: &App, args: &RerunArgs) -> Outcome {
     let (as_of, policy) = args.question.resolve(&app.settings, Timestamp::now())?;
     let access = if args.dry_run { wiring::Access::Read } else { wiring::Access::Write };
+    let ids = args.organizations_file.as_deref().map(many::read).transpose()?;
     let opened = wiring::open(&app.settings, access, "rerun").await?;
     let ports = &opened.ports;
     let id = manual_run_id("rerun")?;
-    let before = difference(ports, args.organization, as_of, policy, &id).await?;
-    let Some(reason) = args.reason.as_ref().filter(|_| !args.dry_run) else {
+    let reason = args.reason.as_ref().filter(|_| !args.dry_run);
+    if let Some(ids) = ids {
+        return many::rerun(app, ports, &ids, &named(id, as_of, policy), reason).await;
+    }
+    let Some(organization) = args.organization else { return Err(Failure::usage("name an organization")) };
+    let before = difference(ports, organization, as_of, policy, &id).await?;
+    let Some(reason) = reason else {
         show(app, &before, before.computed.as_ref(), "dry run: nothing was written")?;
         return Ok(exit::DONE);
     };
-    let target = format!("organization {} in run {id}", args.organization);
+    let target = format!("organization {organization} in run {id}");
     let action = Action { name: "rerun", target, reason: reason.clone() };
     action.record(&*ports.ledger, "started").await?;
     let new = named(id.clone(), as_of, policy);
-    let driven = drive(app, ports, Start::Named(&new, &[args.organization]), Until::Settled).await;
+    let driven = drive(app, ports, Start::Named(&new, &[organization]), Until::Settled).await;
     action.record(&*ports.ledger, outcome_of(&driven)).await?;
     let (progress, _) = driven?;
-    let stored = ports.limits.get(&[args.organization]).await?.into_iter().next().flatten();
+    let stored = ports.limits.get(&[organization]).await?.into_iter().next().flatten();
     let mine = stored.as_ref().is_some_and(|row| row.run == id);
     let words = if mine {
         format!("stored by run {id}")

@@ -1,13 +1,16 @@
 //! `lanner run`: the whole limit path in one process.
 
 use chat::ledger::{NewRun, Phase, Progress as RunProgress, State};
-use chat::{Day, Timestamp};
+use chat::{Day, Policy, Timestamp};
 use clap::Args;
 use jobs::Ports;
-use jobs::limits::{StageSettings, Until, collect_rooms, extract_organizations, merge_newest, wait_until_finished};
+use jobs::limits::{
+    StageSettings, Until, collect_rooms, extract_organizations, merge_newest, prune_after_extraction,
+    wait_until_finished,
+};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use worker::{ConsumerReport, QueueError};
+use worker::{ConsumerReport, Pulse, QueueError};
 
 use super::{Action, App, Question, manual_run_id};
 use crate::exit::{self, Failure, Outcome};
@@ -74,10 +77,19 @@ pub(crate) async fn drive(
     start: Start<'_>,
     until: Until,
 ) -> Result<(RunProgress, f64), Failure> {
+    with_workers(app, ports, follow(app, ports, start, until)).await
+}
+
+/// Does `work` while both queue-fed jobs run in this process; answers with the seconds that it took.
+pub(crate) async fn with_workers<T>(
+    app: &App,
+    ports: &Ports,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<(T, f64), Failure> {
     let started = tokio::time::Instant::now();
     let mut workers = Workers::start(ports, app.settings.stage()?);
     let worked = tokio::select! {
-        worked = follow(app, ports, start, until) => worked,
+        worked = work => worked,
         ended = workers.ended_early() => Err(ended),
     };
     workers.stop().await?;
@@ -86,6 +98,7 @@ pub(crate) async fn drive(
 
 async fn follow(app: &App, ports: &Ports, start: Start<'_>, until: Until) -> Result<RunProgress, Failure> {
     let mut bar = Progress::new("organizations", app.json);
+    let all_free = matches!(start, Start::AllFree(_));
     let extraction = async {
         match start {
             Start::AllFree(new) => extract_organizations::extract(ports, new, |_| {}).await,
@@ -98,10 +111,14 @@ async fn follow(app: &App, ports: &Ports, start: Start<'_>, until: Until) -> Res
             return Err(Failure::new(exit::TEMPORARY, anyhow::anyhow!("interrupted while organizations were being sent: start the same run again")));
         }
     };
-    let progress = wait_until_finished(ports, &extracted.run.id, until, &app.stop, |progress| {
+    // Pruning beside the work delays nobody.
+    let retention_ms = if all_free { app.settings.retention_ms()? } else { None };
+    let pruned = prune_after_extraction(&*ports.ledger, &extracted.run.id, retention_ms, &app.stop);
+    let waited = wait_until_finished(ports, &extracted.run.id, until, &app.stop, |progress| {
         bar.at(progress.counts.settled(), progress.counts.expected());
-    })
-    .await?;
+    });
+    let ((), progress) = tokio::join!(pruned, waited);
+    let progress = progress?;
     bar.finish();
     Ok(progress)
 }
@@ -117,8 +134,8 @@ impl Workers {
         let stop = CancellationToken::new();
         let mut jobs = JoinSet::new();
         let (for_collect, for_merge) = ((ports.clone(), stop.clone()), (ports.clone(), stop.clone()));
-        jobs.spawn(async move { collect_rooms::run(&for_collect.0, settings, for_collect.1).await });
-        jobs.spawn(async move { merge_newest::run(&for_merge.0, settings, for_merge.1).await });
+        jobs.spawn(async move { collect_rooms::run(&for_collect.0, settings, Pulse::new(), for_collect.1).await });
+        jobs.spawn(async move { merge_newest::run(&for_merge.0, settings, Pulse::new(), for_merge.1).await });
         Self { stop, jobs }
     }
 
@@ -151,17 +168,12 @@ fn report(app: &App, progress: &RunProgress, seconds: f64) -> Result<(), Failure
         .filter(|state| counts.of(*state) > 0)
         .map(|state| format!("{} {state}", thousands(counts.of(state))))
         .collect();
-    let age = progress
-        .run
-        .policy
-        .max_age_ms
-        .map_or_else(|| "any age".to_owned(), |ms| format!("none older than {}", age_in_words(ms)));
     say!(
         "{}",
         facts(&[
             ("run", progress.run.id.to_string()),
             ("as of", progress.run.as_of.to_string()),
-            ("policy", format!("newest {} messages, {age}", thousands(progress.run.policy.n() as u64))),
+            ("policy", policy_in_words(&progress.run.policy)),
             ("state", progress.phase().to_string()),
             ("organizations", if states.is_empty() { "none are free".to_owned() } else { states.join(", ") }),
             ("took", format!("{seconds:.2} s")),
@@ -183,8 +195,15 @@ pub(crate) fn exit_code(app: &App, progress: &RunProgress) -> u8 {
     }
 }
 
+/// "newest 5,000 messages, none older than 40 days".
+pub(crate) fn policy_in_words(policy: &Policy) -> String {
+    let any = || "of any age".to_owned();
+    let age = policy.max_age_ms.map_or_else(any, |ms| format!("none older than {}", age_in_words(ms)));
+    format!("newest {} messages, {age}", thousands(policy.n() as u64))
+}
+
 /// 40 × 24 h as "40 days"; what is no whole number of days as hours, minutes and seconds.
-fn age_in_words(ms: u64) -> String {
+pub(super) fn age_in_words(ms: u64) -> String {
     let days = ms / Day::MILLIS;
     if ms.is_multiple_of(Day::MILLIS) {
         return format!("{days} {}", if days == 1 { "day" } else { "days" });

@@ -1,29 +1,100 @@
-//! `lanner runs` and `lanner status`: what was run, and how far it is.
+//! `lanner runs`: what was run; cancelling a run, deleting old ones.
 
-use std::time::Duration;
-
-use chat::RunId;
-use chat::ledger::{Filter, Phase, Progress, State};
-use clap::Args;
+use chat::ledger::{Old, Progress, Pruned};
+use chat::{RunId, Timestamp};
+use clap::{Args, Subcommand};
+use jobs::limits::prune;
+use jobs::operate::runs::{cancel, cancellable, is_in_work};
 use serde_json::json;
 
-use super::App;
+use super::rerun::not_blank;
+use super::{Action, App};
 use crate::exit::{self, Failure, Outcome};
-use crate::output::{self, Column, facts, minute, or_dash, say, table, thousands};
+use crate::output::{self, Column, minute, say, table, thousands};
+use crate::progress;
+use crate::settings::parse_age;
 use crate::wiring;
 
-/// Failed organizations that `status` shows.
-const FAILURES_SHOWN: usize = 10;
+/// List the runs, cancel one, delete old ones
+#[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct RunsArgs {
+    #[command(subcommand)]
+    command: Option<RunsCommand>,
+    #[command(flatten)]
+    list: ListArgs,
+}
+
+#[derive(Subcommand, Debug)]
+enum RunsCommand {
+    List(ListArgs),
+    Cancel(CancelArgs),
+    Prune(PruneArgs),
+}
 
 /// List the runs, newest first
 #[derive(Args, Debug)]
-pub(crate) struct RunsArgs {
+struct ListArgs {
     /// At most so many
     #[arg(long, value_name = "N", default_value_t = 20)]
     limit: usize,
 }
 
-pub(crate) async fn list(app: &App, args: &RunsArgs) -> Outcome {
+/// Cancel a run: workers drop what is left of it
+///
+/// What is done stays done. A cancelled run does not go on: start another one.
+#[derive(Args, Debug)]
+struct CancelArgs {
+    /// The run, or latest, or previous
+    run: RunId,
+    /// Why: it is kept in the audit
+    #[arg(long, value_name = "WORDS", required_unless_present = "dry_run", value_parser = not_blank)]
+    reason: Option<String>,
+    /// Tell how many organizations would be dropped, change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Delete old runs with their organizations, and old unreadable messages
+///
+/// Finished or not; a newest run that is still in work stays. History and audit stay. The space is used again by later runs. Every
+/// extraction does the same by the setting retention.runs.
+#[derive(Args, Debug)]
+struct PruneArgs {
+    /// Delete what is older than this, such as 35d [default: the setting retention.runs]
+    #[arg(long, value_name = "AGE")]
+    older_than: Option<String>,
+    /// Why: it is kept in the audit
+    #[arg(long, value_name = "WORDS", required_unless_present = "dry_run", value_parser = not_blank)]
+    reason: Option<String>,
+    /// Count what would be deleted, delete nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(crate) async fn run(app: &App, args: &RunsArgs) -> Outcome {
+    match &args.command {
+        None => list(app, &args.list).await,
+        Some(RunsCommand::List(args)) => list(app, args).await,
+        Some(RunsCommand::Cancel(args)) => cancel_run(app, args).await,
+        Some(RunsCommand::Prune(args)) => prune_runs(app, args).await,
+    }
+}
+
+/// A run as JSON; `lanner status` adds to it.
+pub(super) fn as_json(progress: &Progress) -> serde_json::Value {
+    json!({
+        "run": progress.run,
+        "phase": progress.phase(),
+        "expected": progress.counts.expected(),
+        "settled": progress.counts.settled(),
+        "failed": progress.counts.failures(),
+        "states": progress.counts,
+        "last_finished_at": progress.last_finished_at,
+    })
+}
+
+async fn list(app: &App, args: &ListArgs) -> Outcome {
     let opened = wiring::open(&app.settings, wiring::Access::Read, "runs").await?;
     let runs = opened.ports.ledger.runs(args.limit).await?;
     if app.json {
@@ -54,107 +125,96 @@ pub(crate) async fn list(app: &App, args: &RunsArgs) -> Outcome {
     Ok(exit::DONE)
 }
 
-/// Show how far a run is, and what failed in it
-#[derive(Args, Debug)]
-pub(crate) struct StatusArgs {
-    /// The run [default: the newest one]
-    #[arg(long, value_name = "RUN")]
-    run: Option<RunId>,
-    /// Look again every second until the run is finished
-    #[arg(long)]
-    watch: bool,
+fn access(dry_run: bool) -> wiring::Access {
+    if dry_run { wiring::Access::Read } else { wiring::Access::Write }
 }
 
-pub(crate) async fn status(app: &App, args: &StatusArgs) -> Outcome {
-    let opened = wiring::open(&app.settings, wiring::Access::Read, "status").await?;
-    let ports = &opened.ports;
-    let mut shown = None;
-    loop {
-        let progress = match &args.run {
-            Some(id) => {
-                ports.ledger.progress(id).await?.ok_or_else(|| Failure::usage(format!("there is no run {id}")))?
-            }
-            None => match ports.ledger.runs(1).await?.pop() {
-                Some(progress) => progress,
-                None if app.json => {
-                    output::json(&json!(null))?;
-                    return Ok(exit::DONE);
-                }
-                None => {
-                    say!("no runs yet: lanner run makes one");
-                    return Ok(exit::DONE);
-                }
-            },
-        };
-        let over = matches!(progress.phase(), Phase::Finished | Phase::Cancelled);
-        if shown.as_ref() != Some(&progress.counts) || over {
-            if shown.is_some() && !app.json {
-                say!("");
-            }
-            show(app, &progress, ports).await?;
-            shown = Some(progress.counts.clone());
-        }
-        if over || !args.watch || app.stop.is_cancelled() {
-            return Ok(if progress.counts.failures() > 0 { exit::PARTIAL } else { exit::DONE });
-        }
-        let _ = tokio::time::timeout(Duration::from_secs(1), app.stop.cancelled()).await;
-    }
-}
-
-fn as_json(progress: &Progress) -> serde_json::Value {
-    json!({
-        "run": progress.run,
-        "phase": progress.phase(),
-        "expected": progress.counts.expected(),
-        "settled": progress.counts.settled(),
-        "failed": progress.counts.failures(),
-        "states": progress.counts,
-        "last_finished_at": progress.last_finished_at,
+async fn cancel_run(app: &App, args: &CancelArgs) -> Outcome {
+    let opened = wiring::open(&app.settings, access(args.dry_run), "runs cancel").await?;
+    let ledger = &*opened.ports.ledger;
+    let before = cancellable(ledger, &args.run).await?;
+    let id = &before.run.id;
+    let open = before.counts.expected() - before.counts.settled();
+    let Some(reason) = args.reason.as_ref().filter(|_| !args.dry_run) else {
+        let words = "dry run: nothing was changed";
+        return told(app, json!({"run": id, "cancelled": false, "dropped": open}), || {
+            format!("{} organizations of run {id} would be dropped\n{words}", thousands(open))
+        });
+    };
+    let action = Action { name: "runs cancel", target: format!("run {id}"), reason: reason.clone() };
+    action.record(ledger, "started").await?;
+    let cancelled = cancel(ledger, id).await;
+    let outcome = match &cancelled {
+        Ok(after) => format!("cancelled, {} organizations dropped", after.counts.expected() - after.counts.settled()),
+        Err(error) => format!("failed: {error}"),
+    };
+    action.record(ledger, outcome).await?;
+    let after = cancelled?;
+    let dropped = after.counts.expected() - after.counts.settled();
+    told(app, json!({"run": id, "cancelled": true, "dropped": dropped}), || {
+        format!("run {id} is cancelled: workers drop the {} organizations that are left", thousands(dropped))
     })
 }
 
-async fn show(app: &App, progress: &Progress, ports: &jobs::Ports) -> Result<(), Failure> {
-    let filter = Filter { states: vec![State::Failed, State::Parked, State::Retrying], ..Filter::default() };
-    let bad = ports.ledger.organizations(&progress.run.id, &filter, FAILURES_SHOWN).await?;
-    if app.json {
-        let mut value = as_json(progress);
-        value["failures"] = json!(bad);
-        output::json(&value)?;
-        return Ok(());
-    }
-    let counts = &progress.counts;
-    let mut lines = vec![
-        ("run", progress.run.id.to_string()),
-        ("as of", progress.run.as_of.to_string()),
-        ("state", progress.phase().to_string()),
-        ("expected", thousands(counts.expected())),
-    ];
-    for state in State::ALL {
-        if counts.of(state) > 0 {
-            lines.push((state.as_str(), thousands(counts.of(state))));
-        }
-    }
-    lines.push(("opened", progress.run.opened_at.to_string()));
-    lines.push(("last finished", or_dash(progress.last_finished_at)));
-    say!("{}", facts(&lines));
-    if !bad.is_empty() {
-        let columns = [
-            Column::Number("organization"),
-            Column::Text("state"),
-            Column::Number("attempts"),
-            Column::Text("class"),
-            Column::Text("error"),
-        ];
-        let rows = bad.iter().map(|row| {
-            vec![
-                row.organization.to_string(),
-                row.state.to_string(),
-                row.attempts.to_string(),
-                row.error_class.clone().unwrap_or_default(),
-                row.error.clone().unwrap_or_default(),
-            ]
+async fn prune_runs(app: &App, args: &PruneArgs) -> Outcome {
+    let age_ms = match &args.older_than {
+        Some(text) => parse_age(text).map_err(Failure::usage)?,
+        None => app.settings.retention_ms()?,
+    };
+    let Some(age_ms) = age_ms else {
+        return Err(Failure::usage("runs are kept for ever: say how old is old with --older-than"));
+    };
+    let opened = wiring::open(&app.settings, access(args.dry_run), "runs prune").await?;
+    let ledger = &*opened.ports.ledger;
+    let newest = ledger.runs(1).await?.pop();
+    let except = newest.filter(is_in_work).map(|progress| progress.run.id);
+    let old = Old { before: Timestamp::now().minus_millis(age_ms), except };
+    let prunable = ledger.prunable(&old).await?;
+    let shown = |pruned: &Pruned, dry_run: bool| {
+        let value = json!({
+            "before": old.before,
+            "dry_run": dry_run,
+            "runs": pruned.runs,
+            "organizations": pruned.organizations,
+            "unreadable_messages": pruned.unreadable,
         });
-        say!("\n{}", table(&columns, rows));
+        let words = if dry_run { "dry run: nothing was changed; to delete" } else { "deleted" };
+        told(app, value, || format!("{words}: {}", in_words(pruned)))
+    };
+    let Some(reason) = args.reason.as_ref().filter(|_| !args.dry_run) else { return shown(&prunable, true) };
+    let target = format!("what is older than {}", old.before);
+    let action = Action { name: "runs prune", target, reason: reason.clone() };
+    action.record(ledger, "started").await?;
+    let mut bar = progress::Progress::new("organizations deleted", app.json);
+    let pruned = tokio::select! {
+        pruned = prune(ledger, &old, |pruned| bar.at(pruned.organizations, prunable.organizations)) => pruned.map_err(Failure::from),
+        () = app.stop.cancelled() => {
+            Err(Failure::new(exit::TEMPORARY, anyhow::anyhow!("interrupted: the same command goes on")))
+        }
+    };
+    bar.finish();
+    let outcome = match &pruned {
+        Ok(pruned) => format!("deleted: {}", in_words(pruned)),
+        Err(failure) => format!("failed: {:#}", failure.error),
+    };
+    action.record(ledger, outcome).await?;
+    shown(&pruned?, false)
+}
+
+fn in_words(pruned: &Pruned) -> String {
+    format!(
+        "{} runs, {} organizations, {} unreadable messages",
+        thousands(pruned.runs),
+        thousands(pruned.organizations),
+        thousands(pruned.unreadable),
+    )
+}
+
+fn told(app: &App, value: serde_json::Value, words: impl Fn() -> String) -> Outcome {
+    if app.json {
+        output::json(&value)?;
+    } else {
+        say!("{}", words());
     }
-    Ok(())
+    Ok(exit::DONE)
 }

@@ -1,21 +1,19 @@
 //! The whole limit path over ports that fail on demand.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use chat::RunId;
 use chat::ledger::{Progress, State};
-use embedded::{Access, DataDir};
-use embedded::{LmdbHeads, LmdbLimits, LmdbLiveIds, MapSize, SqliteLedger, SqliteQueue};
+use embedded::Access;
+use jobs::Ports;
 use jobs::limits::{StageSettings, Until, collect_rooms, extract_organizations, merge_newest, wait_until_finished};
-use jobs::{ORGANIZATION_QUEUE, Ports, ROOM_QUEUE};
 use support::oracle::{self, Answer};
-use support::place::{Place, organizations_of, policy, stored_limits};
+use support::place::{Adapters, Place, organizations_of, policy, stored_limits};
 use support::waiting::number_from_env;
-use support::{Faults, Flaky, SmallChat};
+use support::{Faults, SmallChat};
 use tokio_util::sync::CancellationToken;
-use worker::Backoff;
+use worker::{Backoff, Pulse};
 
 /// Calls that fail, in percent.
 const PERCENT: u32 = 15;
@@ -31,8 +29,11 @@ pub(super) async fn whole_run(ports: &Ports, run: &RunId, attempts_max: u32) -> 
     let stop = CancellationToken::new();
     let (for_collecting, for_merging) = ((ports.clone(), stop.clone()), (ports.clone(), stop.clone()));
     let collecting =
-        tokio::spawn(async move { collect_rooms::run(&for_collecting.0, settings, for_collecting.1).await });
-    let merging = tokio::spawn(async move { merge_newest::run(&for_merging.0, settings, for_merging.1).await });
+        tokio::spawn(
+            async move { collect_rooms::run(&for_collecting.0, settings, Pulse::new(), for_collecting.1).await },
+        );
+    let merging =
+        tokio::spawn(async move { merge_newest::run(&for_merging.0, settings, Pulse::new(), for_merging.1).await });
     let finished = async {
         let new = extract_organizations::all_free(run.clone(), SmallChat::as_of(), policy());
         while let Err(error) = extract_organizations::extract(ports, &new, |_| {}).await {
@@ -52,33 +53,14 @@ pub(super) async fn whole_run(ports: &Ports, run: &RunId, attempts_max: u32) -> 
     progress
 }
 
-async fn flaky_ports(place: &Place, faults: &Faults) -> (Ports, Ports) {
-    let open = place.open().await;
-    let dir = DataDir::open(place.data_dir(), Access::Write, "test").await.expect("a data directory");
-    let limits = LmdbLimits::open(&dir.limits(), MapSize::default()).expect("limits");
-    let queue = SqliteQueue::open(&dir, ORGANIZATION_QUEUE).await.expect("a queue");
-    let room_queue = queue.beside(ROOM_QUEUE).await.expect("a queue");
-    let ledger = SqliteLedger::open(&dir).await.expect("a ledger");
-    let ports = Ports {
-        directory: Arc::new(Flaky::new(open.directory.clone(), faults.clone())),
-        heads: Arc::new(Flaky::new(LmdbHeads::new(open.index.clone()), faults.clone())),
-        live_ids: Arc::new(Flaky::new(LmdbLiveIds::new(open.index.clone()), faults.clone())),
-        limits: Arc::new(Flaky::new(limits, faults.clone())),
-        ledger: Arc::new(Flaky::new(ledger, faults.clone())),
-        organization_queue: Arc::new(Flaky::new(queue, faults.clone())),
-        room_queue: Arc::new(Flaky::new(room_queue, faults.clone())),
-        epoch: open.ports.epoch,
-    };
-    (open.ports, ports)
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_organization_is_lost_or_counted_twice_when_every_port_fails_now_and_then() {
     let first = number_from_env("LANNER_SEED", 1);
-    for seed in first..first + number_from_env("LANNER_SCHEDULES", 10).div_ceil(4) {
+    for seed in first..first + number_from_env("LANNER_SCHEDULES", 10).div_ceil(4).min(25) {
         println!("flaky: LANNER_SEED={seed}");
         let place = Place::new(seed, 300).await;
-        let (plain, flaky) = flaky_ports(&place, &Faults::new(seed, PERCENT)).await;
+        let adapters = Adapters::open(&place.data_dir(), Access::Write).await;
+        let (plain, flaky) = (adapters.plain(), adapters.flaky(&Faults::new(seed, PERCENT)));
         let run: RunId = "daily".parse().expect("a run id");
         let progress = whole_run(&flaky, &run, 1_000).await;
 

@@ -6,4 +6,5 @@ mod flaky;
 mod killed;
 mod poison;
 mod schedule;
+mod soak;
 mod stopped;

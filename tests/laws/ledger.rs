@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chat::ledger::{
-    AuditEntry, Begun, Counts, Failure, Figures, Filter, HistoryEntry, Item, NewRun, Phase, RunOrganization, Scope,
-    Settlement, Stage, State, UnreadableMessage,
+    AuditEntry, AuditFilter, Begun, Change, Counts, Failure, Figures, Filter, HistoryEntry, Item, NewRun, Old, Outcome,
+    Phase, Pruned, RunOrganization, Scope, Settlement, Stage, State, UnreadableMessage,
 };
 use chat::{Ledger, MessageId, OrganizationId, Policy, PortError, PortResult, RunId, Timestamp};
 use futures::future::join;
@@ -27,7 +27,12 @@ laws! {
         pages_are_ascending_disjoint_and_complete,
         what_was_written_survives_and_another_process_sees_it,
         a_failure_is_kept_within_a_bound,
-        runs_and_attempts_come_newest_first;
+        runs_and_attempts_come_newest_first,
+        the_slowest_are_those_in_work_or_those_that_took_longest,
+        the_latest_failures_are_those_that_ended_last,
+        runs_are_compared_organization_by_organization,
+        a_comparison_counts_what_a_plain_comparison_counts,
+        what_is_old_is_pruned_and_nothing_else;
     exact:
         of_two_processes_one_settles_an_organization,
         of_two_processes_each_attempt_counts,
@@ -37,7 +42,9 @@ laws! {
         settling_answers_true_once,
         cancelling_answers_true_once_and_not_when_finished,
         a_batch_may_mix_runs_and_its_answers_stand_in_order,
-        notes_come_newest_first;
+        notes_come_newest_first,
+        audit_rows_are_found_by_what_and_when,
+        a_call_that_prunes_is_short_and_a_run_goes_out_of_sight_at_once;
 }
 
 /// Calls of one flaky adapter in a row that may fail.
@@ -499,6 +506,9 @@ async fn runs_and_attempts_come_newest_first(adapter: &Subject) {
     let attempts = sure(async || ledger.attempts_of(org(1), 10).await).await;
     let found: Vec<_> = attempts.iter().map(|(run, row)| (run.as_str(), row.state)).collect();
     assert_eq!(found, [("c", State::Pending), ("b", State::Done), ("a", State::Pending)]);
+    let heads = sure(async || ledger.opened_runs(2).await).await;
+    assert_eq!(heads, runs.iter().map(|progress| progress.run.clone()).collect::<Vec<_>>());
+    assert_eq!(sure(async || ledger.opened_runs(9).await).await.len(), 3);
     assert_eq!(sure(async || ledger.attempts_of(org(1), 1).await).await.len(), 1);
     assert_eq!(sure(async || ledger.attempts_of(org(9), 10).await).await, []);
 }
@@ -517,6 +527,7 @@ async fn notes_come_newest_first(adapter: &Subject) {
         ledger.record(&audit(ms, action)).await.expect("recorded");
     }
     let unreadable = |ms, body: &[u8]| UnreadableMessage {
+        id: None,
         queue: "rooms".to_owned(),
         body: body.to_vec(),
         cause: "not JSON".to_owned(),
@@ -527,11 +538,287 @@ async fn notes_come_newest_first(adapter: &Subject) {
     }
     drop(ledger);
     let ledger = adapter.open(&folder).await;
-    let audits = ledger.audits(3).await.expect("audits");
+    let audits = ledger.audits(&AuditFilter::default(), 3).await.expect("audits");
     assert_eq!(audits, [audit(3, "fourth"), audit(3, "third"), audit(2, "second")]);
     let kept = ledger.unreadable(10).await.expect("unreadable");
-    assert_eq!(kept, [unreadable(2, b""), unreadable(1, b"\xff\x00old")]);
+    let without_ids: Vec<_> = kept.iter().cloned().map(|message| UnreadableMessage { id: None, ..message }).collect();
+    assert_eq!(without_ids, [unreadable(2, b""), unreadable(1, b"\xff\x00old")]);
+    for message in &kept {
+        let id = message.id.expect("kept under an id");
+        assert_eq!(ledger.unreadable_message(id).await.expect("found").as_ref(), Some(message));
+    }
+    for id in [0, u64::MAX, kept.iter().filter_map(|message| message.id).sum()] {
+        assert_eq!(ledger.unreadable_message(id).await.expect("looked for"), None);
+    }
     assert_eq!(ledger.unreadable(1).await.expect("unreadable").len(), 1);
+}
+
+async fn audit_rows_are_found_by_what_and_when(adapter: &Subject) {
+    let (_folder, ledger) = adapter.fresh().await;
+    for (ms, action, target) in [(1, "rerun", "organization 42 in run a"), (2, "run", "run a"), (3, "rerun", "run b_%")]
+    {
+        let target = target.to_owned();
+        let (actor, reason, outcome) = ("x".to_owned(), "y".to_owned(), "z".to_owned());
+        let entry = AuditEntry { at: at(ms), actor, action: action.to_owned(), target, reason, outcome };
+        ledger.record(&entry).await.expect("recorded");
+    }
+    let found = async |filter: AuditFilter| {
+        let rows = ledger.audits(&filter, 10).await.expect("audits");
+        rows.iter().map(|row| row.at.as_millis() - at(0).as_millis()).collect::<Vec<_>>()
+    };
+    let word = |text: &str| Some(text.to_owned());
+    assert_eq!(found(AuditFilter { action: word("rerun"), ..AuditFilter::default() }).await, [3, 1]);
+    assert_eq!(found(AuditFilter { target: word("run a"), ..AuditFilter::default() }).await, [2, 1]);
+    assert_eq!(found(AuditFilter { target: word("_%"), ..AuditFilter::default() }).await, [3], "words, not a pattern");
+    assert_eq!(found(AuditFilter { since: Some(at(2)), ..AuditFilter::default() }).await, [3, 2]);
+    assert_eq!(found(AuditFilter { until: Some(at(2)), ..AuditFilter::default() }).await, [1]);
+    let all = AuditFilter { action: word("rerun"), target: word("a"), since: Some(at(1)), until: Some(at(3)) };
+    assert_eq!(found(all).await, [1]);
+}
+
+async fn the_slowest_are_those_in_work_or_those_that_took_longest(adapter: &Subject) {
+    let (_folder, ledger) = filled(adapter, "r", 6).await;
+    let slowest = async |limit| {
+        let rows = sure(async || ledger.slowest(&run("r"), limit).await).await;
+        rows.iter().map(|row| row.organization.get()).collect::<Vec<_>>()
+    };
+    assert_eq!(slowest(10).await, [0; 0], "nothing has begun");
+    for (id, ms) in [(0, 50), (1, 20), (2, 40), (3, 30), (4, 10)] {
+        sure(async || ledger.begin(Stage::CollectRooms, &items("r", [id]), at(ms)).await).await;
+    }
+    sure(async || ledger.fail(&[(item("r", 2), failure("x", "y"))]).await).await;
+    let ended = |id, ms| Settlement { at: at(ms), ..end("r", id, State::Done) };
+    sure(async || ledger.settle(&[ended(4, 9_000), ended(3, 31)]).await).await;
+    assert_eq!(slowest(10).await, [1, 2, 0], "those in work, the earliest start first");
+    assert_eq!(slowest(2).await, [1, 2]);
+    // Organization 5 ends without ever having begun: it took no time.
+    sure(async || ledger.settle(&[ended(0, 60), ended(1, 60), ended(2, 60), ended(5, 99_000)]).await).await;
+    assert_eq!(slowest(10).await, [4, 1, 2, 0, 3], "the longest first");
+    assert_eq!(slowest(1).await, [4]);
+    assert_eq!(sure(async || ledger.slowest(&run("other"), 5).await).await, []);
+}
+
+async fn the_latest_failures_are_those_that_ended_last(adapter: &Subject) {
+    let (_folder, ledger) = filled(adapter, "r", 9).await;
+    let ended = |id, state, ms| Settlement { at: at(ms), ..end("r", id, state) };
+    let (failed, parked) = (State::Failed, State::Parked);
+    let ends = [(0, failed, 30), (1, parked, 50), (2, State::Done, 60), (3, parked, 40), (4, failed, 50)];
+    let ends: Vec<_> = ends.into_iter().map(|(id, state, ms)| ended(id, state, ms)).collect();
+    sure(async || ledger.settle(&ends).await).await;
+    sure(async || ledger.fail(&[(item("r", 5), failure("x", "y"))]).await).await;
+    let latest = async |limit| {
+        let rows = sure(async || ledger.latest_failures(&run("r"), limit).await).await;
+        rows.iter().map(|row| row.organization.get()).collect::<Vec<_>>()
+    };
+    assert_eq!(latest(10).await, [4, 1, 3, 0]);
+    assert_eq!(latest(2).await, [4, 1]);
+    assert_eq!(sure(async || ledger.latest_failures(&run("other"), 5).await).await, []);
+}
+
+/// An end with a boundary and as many visible messages.
+fn found(name: &str, id: u64, state: State, boundary: Option<u64>, visible_messages: u32) -> Settlement {
+    let mut end = moved(name, id, state, None, boundary);
+    end.figures.visible_messages = visible_messages;
+    end
+}
+
+async fn runs_are_compared_organization_by_organization(adapter: &Subject) {
+    let (_folder, ledger) = filled(adapter, "a", 12).await;
+    sure(async || ledger.open_run(&new_run("b", 2)).await).await;
+    sure(async || ledger.register(&run("b"), &orgs((0..10).chain([20])), None, at(2)).await).await;
+    let (done, parked) = (State::Done, State::Parked);
+    let failing = |name, id, state, class| Settlement { failure: Some(failure(class, "why")), ..end(name, id, state) };
+    let before = [
+        found("a", 0, done, Some(5), 9),
+        found("a", 1, done, Some(5), 9),
+        found("a", 2, done, Some(5), 9),
+        found("a", 3, done, None, 9),
+        found("a", 4, done, Some(5), 9),
+        found("a", 5, done, Some(5), 9),
+        failing("a", 6, parked, "known"),
+        failing("a", 7, State::Failed, "known"),
+        found("a", 8, done, Some(5), 9),
+    ];
+    let after = [
+        found("b", 0, State::Superseded, Some(5), 9),
+        found("b", 1, done, Some(6), 9),
+        found("b", 2, done, Some(4), 10),
+        found("b", 3, done, Some(5), 9),
+        found("b", 4, done, None, 9),
+        end("b", 5, State::Released),
+        found("b", 6, done, Some(1), 1),
+        failing("b", 8, parked, "unheard of"),
+        failing("b", 9, parked, "known"),
+    ];
+    sure(async || ledger.settle(&before).await).await;
+    sure(async || ledger.settle(&after).await).await;
+    let compared = sure(async || ledger.compare(&run("a"), &run("b"), 10).await).await;
+    let differences: Vec<(Change, Vec<u64>)> = compared
+        .differences
+        .iter()
+        .map(|d| (d.change, d.examples.iter().map(|e| e.organization.get()).collect()))
+        .collect();
+    let expected = [
+        (Change::OnlyBefore, vec![10, 11]),
+        (Change::OnlyAfter, vec![20]),
+        (Change::StateWorse, vec![8, 9]),
+        (Change::StateBetter, vec![6, 7]),
+        (Change::BoundaryNewer, vec![1]),
+        (Change::BoundaryOlder, vec![2]),
+        (Change::BoundaryAppeared, vec![3]),
+        (Change::BoundaryGone, vec![4, 5]),
+        (Change::VisibleMessages, vec![2]),
+    ];
+    assert_eq!(differences, expected);
+    assert!(compared.differences.iter().all(|d| d.organizations == d.examples.len() as u64));
+    assert_eq!((compared.before, compared.after, compared.same), (12, 11, 1));
+    let classes: Vec<_> = compared.new_error_classes.iter().map(|c| (&*c.class, c.organizations)).collect();
+    assert_eq!(classes, [("unheard of", 1)]);
+    let newer = &compared.differences[4].examples[0];
+    let outcome = |boundary| {
+        Some(Outcome {
+            state: done,
+            first_visible_message_id: Some(MessageId::from_bits(boundary)),
+            visible_messages: 9,
+        })
+    };
+    assert_eq!((newer.before, newer.after), (outcome(5), outcome(6)));
+
+    let few = sure(async || ledger.compare(&run("a"), &run("b"), 1).await).await;
+    assert!(few.differences.iter().all(|d| d.examples.len() == 1));
+    assert_eq!(few.differences[0].organizations, 2);
+    assert!(sure(async || ledger.compare(&run("a"), &run("a"), 1).await).await.is_same());
+    let unknown = ledger_error(async || ledger.compare(&run("a"), &run("other"), 1).await).await;
+    assert!(matches!(unknown, PortError::Refused { .. }), "{unknown:?}");
+}
+
+async fn a_comparison_counts_what_a_plain_comparison_counts(adapter: &Subject) {
+    for mut random in random::cases(3) {
+        let (_folder, ledger) = adapter.fresh().await;
+        for (name, as_of) in [("a", 1), ("b", 2)] {
+            sure(async || ledger.open_run(&new_run(name, as_of)).await).await;
+            let mut ids: Vec<u64> = (0..200).filter(|_| random.u8(0..4) > 0).collect();
+            sure(async || ledger.register(&run(name), &orgs(ids.clone()), None, at(2)).await).await;
+            let mut ends = Vec::new();
+            ids.retain(|_| random.u8(0..8) > 0);
+            for id in ids {
+                let state = [State::Done, State::Done, State::Released, State::Parked][random.usize(0..4)];
+                let boundary = [None, Some(5), Some(random.u64(0..9))][random.usize(0..3)];
+                ends.push(found(name, id, state, boundary.filter(|_| state == State::Done), random.u32(0..3)));
+            }
+            sure(async || ledger.settle(&ends).await).await;
+        }
+        let outcomes = async |name: &str| -> BTreeMap<OrganizationId, Outcome> {
+            let outcome = |row: RunOrganization| Outcome {
+                state: row.state,
+                first_visible_message_id: row.first_visible_message_id,
+                visible_messages: row.visible_messages,
+            };
+            all(&*ledger, name).await.into_iter().map(|row| (row.organization, outcome(row))).collect()
+        };
+        let (before, after) = (outcomes("a").await, outcomes("b").await);
+        let compared = sure(async || ledger.compare(&run("a"), &run("b"), 3).await).await;
+        for change in Change::ALL {
+            let holds = |id: &u64| change.holds(before.get(&org(*id)), after.get(&org(*id)));
+            let expected: Vec<u64> = (0..200).filter(holds).collect();
+            let difference = compared.differences.iter().find(|difference| difference.change == change);
+            assert_eq!(difference.map_or(0, |d| d.organizations), expected.len() as u64, "{change:?}");
+            let examples = difference.map_or(&[][..], |d| &d.examples).iter().map(|e| e.organization.get());
+            assert!(examples.eq(expected.into_iter().take(3)), "{change:?}");
+        }
+        assert_eq!((compared.before, compared.after), (before.len() as u64, after.len() as u64));
+    }
+}
+
+fn old(before: u64, except: Option<&str>) -> Old {
+    Old { before: at(before), except: except.map(run) }
+}
+
+/// Prunes to the end. Every call deletes at most `rows_max` rows.
+async fn prune_all(ledger: &dyn Ledger, old: &Old, rows_max: usize) -> Pruned {
+    let mut all = Pruned::default();
+    for _ in 0..1_000 {
+        let pruned = sure(async || ledger.prune(old, rows_max).await).await;
+        assert!(pruned.organizations + pruned.unreadable <= rows_max as u64, "{pruned:?}");
+        all.runs += pruned.runs;
+        all.organizations += pruned.organizations;
+        all.unreadable += pruned.unreadable;
+        if !pruned.more {
+            return all;
+        }
+    }
+    panic!("pruning does not end");
+}
+
+async fn what_is_old_is_pruned_and_nothing_else(adapter: &Subject) {
+    let (folder, ledger) = filled(adapter, "finished", 30).await;
+    for (name, opened) in [("unfinished", 10), ("in-work", 20), ("new", 100)] {
+        fill(&*ledger, name, opened, 25).await;
+    }
+    sure(async || ledger.settle(&[moved("finished", 3, State::Done, None, Some(7))]).await).await;
+    let message = |ms, body: &[u8]| UnreadableMessage {
+        id: None,
+        queue: "rooms".to_owned(),
+        body: body.to_vec(),
+        cause: "not JSON".to_owned(),
+        at: at(ms),
+    };
+    for kept in [message(99, b"old"), message(100, b"new")] {
+        sure(async || ledger.put_aside(&kept).await).await;
+    }
+    let before = all(&*ledger, "new").await;
+    let old = old(100, Some("in-work"));
+    let prunable = sure(async || ledger.prunable(&old).await).await;
+    assert!(prunable.runs == 2 && prunable.organizations == 55 && prunable.unreadable >= 1 && prunable.more);
+    prune_all(&*ledger, &old, 7).await;
+
+    let other = adapter.open(&folder).await;
+    let left: Vec<String> =
+        sure(async || other.runs(10).await).await.iter().map(|progress| progress.run.id.to_string()).collect();
+    assert_eq!(left, ["new", "in-work"]);
+    assert_eq!(all(&*other, "new").await, before);
+    assert_eq!(counts(&*other, "in-work").await.expected(), 25);
+    for name in ["finished", "unfinished"] {
+        assert_eq!(sure(async || other.progress(&run(name)).await).await, None);
+        assert_eq!(all(&*other, name).await, []);
+    }
+    let begun = sure(async || other.begin(Stage::CollectRooms, &items("unfinished", [1]), at(5)).await).await;
+    assert_eq!(begun, [Begun::Unknown], "a message on its way finds nothing to do");
+    assert_eq!(sure(async || other.history(org(3), 5).await).await.len(), 1, "history outlives its run");
+    let kept = sure(async || other.unreadable(10).await).await;
+    assert!(!kept.is_empty() && kept.iter().all(|kept| kept.body == b"new"));
+    assert!(sure(async || other.prunable(&old).await).await.is_nothing());
+
+    fill(&*other, "finished", 200, 3).await;
+    assert_eq!(counts(&*other, "finished").await.of(State::Pending), 3, "the name is free again");
+}
+
+async fn a_call_that_prunes_is_short_and_a_run_goes_out_of_sight_at_once(adapter: &Subject) {
+    let (_folder, ledger) = filled(adapter, "a", 20).await;
+    fill(&*ledger, "b", 2, 20).await;
+    fill(&*ledger, "new", 50, 20).await;
+    let audit = AuditEntry {
+        at: at(1),
+        actor: "someone".to_owned(),
+        action: "run".to_owned(),
+        target: "run a".to_owned(),
+        reason: String::new(),
+        outcome: "started".to_owned(),
+    };
+    ledger.record(&audit).await.expect("recorded");
+    let first = ledger.prune(&old(50, None), 8).await.expect("pruned");
+    assert_eq!(first, Pruned { organizations: 8, more: true, ..Pruned::default() });
+    let seen: Vec<_> = ledger.runs(10).await.expect("runs").into_iter().map(|progress| progress.run.id).collect();
+    assert_eq!(seen, [run("new")]);
+    let seen: Vec<_> = ledger.opened_runs(10).await.expect("runs").into_iter().map(|run| run.id).collect();
+    assert_eq!(seen, [run("new")]);
+    assert_eq!(ledger.attempts_of(org(15), 10).await.expect("attempts").len(), 1);
+    assert_eq!(ledger.progress(&run("b")).await.expect("progress"), None);
+    let prunable = ledger.prunable(&old(0, None)).await.expect("prunable");
+    assert_eq!((prunable.runs, prunable.organizations), (2, 32), "what was begun is ended, whatever is old now");
+    let rest = prune_all(&*ledger, &old(0, None), 8).await;
+    assert_eq!((rest.runs, rest.organizations), (2, 32));
+    assert_eq!(ledger.audits(&AuditFilter::default(), 10).await.expect("audits"), [audit], "the audit outlives it");
 }
 
 async fn a_refused_call_changes_nothing(adapter: &Subject) {

@@ -5,10 +5,12 @@
 
 mod adapters;
 mod directory;
+mod dump;
 mod heads;
 mod ledger;
 mod limits;
 mod live_ids;
+mod messages;
 mod queue;
 mod random;
 mod suite;

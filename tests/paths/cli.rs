@@ -2,6 +2,12 @@
 
 mod bad_input;
 mod disks;
+mod export;
+mod mapping;
+mod operate;
+mod operating;
+mod probes;
+mod schemas;
 mod shop;
 mod together;
 
@@ -169,7 +175,7 @@ async fn a_rerun_shows_the_difference_and_leaves_two_audit_rows() {
     );
     let audits = async || {
         let open = support::place::open(&shop.data_dir(), embedded::Access::Read).await;
-        let all = open.ports.ledger.audits(20).await.expect("audits");
+        let all = open.ports.ledger.audits(&chat::ledger::AuditFilter::default(), 20).await.expect("audits");
         all.into_iter().filter(|audit| audit.action == "rerun").collect::<Vec<_>>()
     };
     assert!(audits().await.is_empty(), "a dry run wrote audit rows");

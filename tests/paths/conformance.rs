@@ -14,6 +14,7 @@ use jobs::limits::{StageSettings, Until, collect_rooms, extract_organizations, m
 use support::place::{Open, open};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
+use worker::Pulse;
 
 const A: OrganizationId = OrganizationId::from_bits(1);
 const B: OrganizationId = OrganizationId::from_bits(2);
@@ -101,8 +102,8 @@ impl Case {
         };
         let (progress, collected, merged) = tokio::join!(
             driven,
-            collect_rooms::run(ports, settings, stop.clone()),
-            merge_newest::run(ports, settings, stop.clone())
+            collect_rooms::run(ports, settings, Pulse::new(), stop.clone()),
+            merge_newest::run(ports, settings, Pulse::new(), stop.clone())
         );
         collected.expect("collect-rooms");
         merged.expect("merge-newest");

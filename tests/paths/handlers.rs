@@ -1,7 +1,7 @@
 //! The handlers of the limit path over the embedded adapters: everything delivered twice, stopped half-way, raced.
 
 mod overtaking;
-mod rig;
+pub(crate) mod rig;
 mod twice;
 
 use chat::ledger::{Phase, Scope, State};

@@ -4,3 +4,4 @@ mod cli;
 mod conformance;
 mod consumer;
 mod handlers;
+mod operate;

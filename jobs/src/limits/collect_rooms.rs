@@ -8,7 +8,7 @@ use chat::ledger::{Item, Stage, State};
 use chat::visibility::Window;
 use chat::{Access, Epoch, Head, Heads, Limits, Organization, OrganizationId, Plan, RoomId, Timestamp};
 use tokio_util::sync::CancellationToken;
-use worker::{Batcher, Cause, Consumer, ConsumerReport, Outgoing, Queue, QueueError, Verdict, Work};
+use worker::{Batcher, Cause, Consumer, ConsumerReport, Outgoing, Pulse, Queue, QueueError, Verdict, Work};
 
 use super::release::release_if_stored;
 use super::stage::{Failed, LedgerStage, OfItem, StageSettings, batched, call, organizations};
@@ -16,16 +16,17 @@ use super::verdict_of;
 use crate::tasks::{Message, OrganizationTask, RoomTask};
 use crate::{ORGANIZATION_QUEUE, Ports};
 
-/// Runs until stopped.
+/// Runs until stopped; `pulse` beats while it makes progress.
 pub async fn run(
     ports: &Ports,
     settings: StageSettings,
+    pulse: Pulse,
     stop: CancellationToken,
 ) -> Result<ConsumerReport, QueueError> {
     let ledger = Arc::new(LedgerStage::new(&ports.ledger, Stage::CollectRooms, ORGANIZATION_QUEUE, settings.batch_max));
     let job = Arc::new(CollectRooms::new(ports, Arc::clone(&ledger), settings.batch_max));
     let queue = Arc::clone(&ports.organization_queue);
-    Consumer::new(queue, job, ledger, settings.consumer, stop).run().await
+    Consumer::new("collect-rooms", queue, job, ledger, settings.consumer, pulse, stop).run().await
 }
 
 impl OfItem for OrganizationTask {

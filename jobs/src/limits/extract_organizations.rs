@@ -112,7 +112,7 @@ async fn open(ports: &Ports, new: &NewRun) -> Result<Run, ExtractError> {
 }
 
 /// Sends organizations of a run to the organization queue; returns when every message is durable.
-pub(super) async fn send(ports: &Ports, run: &Run, ids: &[OrganizationId]) -> Result<(), ExtractError> {
+pub(crate) async fn send(ports: &Ports, run: &Run, ids: &[OrganizationId]) -> Result<(), ExtractError> {
     let message = |organization: &OrganizationId| {
         let task = OrganizationTask::new(run.id.clone(), run.as_of, *organization, run.policy);
         let body =

@@ -9,7 +9,7 @@ use chat::{
     Epoch, LimitRow, Limits, LiveIds, MessageId, Organization, OrganizationId, Plan, PortResult, PutOutcome, Version,
 };
 use tokio_util::sync::CancellationToken;
-use worker::{Batcher, Cause, Consumer, ConsumerReport, QueueError, Verdict, Work};
+use worker::{Batcher, Cause, Consumer, ConsumerReport, Pulse, QueueError, Verdict, Work};
 
 use super::compute::{Computed, compute};
 use super::release::release_if_stored;
@@ -18,15 +18,18 @@ use super::verdict_of;
 use crate::tasks::{Message, RoomTask};
 use crate::{Ports, ROOM_QUEUE};
 
-/// Runs until stopped.
+/// Runs until stopped; `pulse` beats while it makes progress.
 pub async fn run(
     ports: &Ports,
     settings: StageSettings,
+    pulse: Pulse,
     stop: CancellationToken,
 ) -> Result<ConsumerReport, QueueError> {
     let ledger = Arc::new(LedgerStage::new(&ports.ledger, Stage::MergeNewest, ROOM_QUEUE, settings.batch_max));
     let job = Arc::new(MergeNewest::new(ports, Arc::clone(&ledger), settings.batch_max));
-    Consumer::new(Arc::clone(&ports.room_queue), job, ledger, settings.consumer, stop).run().await
+    Consumer::new("merge-newest", Arc::clone(&ports.room_queue), job, ledger, settings.consumer, pulse, stop)
+        .run()
+        .await
 }
 
 impl OfItem for RoomTask {

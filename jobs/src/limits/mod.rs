@@ -4,12 +4,14 @@ pub mod collect_rooms;
 mod compute;
 pub mod extract_organizations;
 pub mod merge_newest;
+mod prune;
 mod release;
 mod stage;
 mod wait;
 
 pub use compute::{Computed, compute};
 pub use extract_organizations::ExtractError;
+pub use prune::{prune, prune_after_extraction};
 pub use stage::StageSettings;
 pub use wait::{Until, WaitError, wait_until_finished};
 

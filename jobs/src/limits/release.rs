@@ -20,7 +20,8 @@ pub(super) async fn release(
     limits.put(&[row.release(version, run.clone(), now)]).await.map(|_| ())
 }
 
-/// Releases the organization's limit, if one is stored. Answers the figures for the ledger: the boundary that ended.
+/// Releases the organization's limit, if one is stored. Answers the figures for the ledger: the boundary that ended, also when
+/// this run had ended it before and could not say so.
 pub(super) async fn release_if_stored(
     limits: &dyn Limits,
     organization: &Organization,
@@ -28,7 +29,13 @@ pub(super) async fn release_if_stored(
     as_of: Timestamp,
 ) -> PortResult<Figures> {
     let stored = limits.get(&[organization.id]).await?.into_iter().next().flatten();
-    let Some(row) = stored.filter(|row| row.standing != Standing::Released) else { return Ok(Figures::default()) };
-    release(limits, &row, organization, run, as_of).await?;
-    Ok(Figures { previous_first_visible_message_id: row.first_visible_message_id(), ..Figures::default() })
+    let ended = |previous_first_visible_message_id| Figures { previous_first_visible_message_id, ..Figures::default() };
+    match stored {
+        Some(row) if row.standing != Standing::Released => {
+            release(limits, &row, organization, run, as_of).await?;
+            Ok(ended(row.first_visible_message_id()))
+        }
+        Some(row) if row.run == *run => Ok(ended(row.previous_first_visible_message_id)),
+        Some(_) | None => Ok(Figures::default()),
+    }
 }

@@ -134,15 +134,32 @@ impl LedgerStage {
     /// Ends the organization in a state that is no failure.
     pub(super) async fn settle(&self, item: Item, state: State, figures: Figures) -> Result<bool, Failed> {
         let at = Timestamp::now();
-        call(&self.settle, Settlement { item, state, figures, failure: None, at }).await
+        let settled = call(&self.settle, Settlement { item, state, figures, failure: None, at }).await?;
+        if settled {
+            measure(state, &figures);
+        }
+        Ok(settled)
     }
 
     async fn settle_badly(&self, item: Item, state: State, cause: &Cause) -> Result<(), Cause> {
         let at = Timestamp::now();
         let failure = Some(failure_of(cause));
         let settlement = Settlement { item, state, figures: Figures::default(), failure, at };
-        call(&self.settle, settlement).await.map(|_| ()).map_err(|failed| failed.cause)
+        let settled = call(&self.settle, settlement).await.map_err(|failed| failed.cause)?;
+        if settled {
+            measure(state, &Figures::default());
+        }
+        Ok(())
     }
+}
+
+/// What an organization took, as metrics.
+fn measure(state: State, figures: &Figures) {
+    metrics::counter!("lanner_organizations_total", "state" => state.as_str()).increment(1);
+    metrics::counter!("lanner_rooms_opened_total").increment(u64::from(figures.rooms_opened));
+    metrics::counter!("lanner_message_ids_read_total").increment(figures.messages_read);
+    // Half units are the smallest that a store charges.
+    metrics::counter!("lanner_half_read_units_total").increment((2.0 * figures.read_units).ceil() as u64);
 }
 
 fn failure_of(cause: &Cause) -> Failure {
@@ -185,6 +202,7 @@ impl<T: OfItem> Attempts<T> for LedgerStage {
 
     async fn put_aside(&self, body: &[u8], cause: &Cause) -> Result<(), Cause> {
         let message = UnreadableMessage {
+            id: None,
             queue: self.queue.clone(),
             body: body.to_vec(),
             cause: cause.error.clone(),

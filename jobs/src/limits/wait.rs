@@ -13,6 +13,8 @@ use crate::Ports;
 const POLL: Duration = Duration::from_millis(100);
 /// For so many polls in a row nothing moved and both queues were empty: then messages are missing.
 const STALLED_POLLS: u32 = 20;
+/// The ledger may fail temporarily so many times in a row.
+const FAILURES_MAX: u32 = 100;
 /// Organizations sent again at once.
 const RESEND: usize = 1_000;
 
@@ -53,7 +55,8 @@ pub enum WaitError {
 }
 
 /// Waits until the run has come so far, is cancelled, or `stop`. `on_progress` is told at each look. A queue is never a source of
-/// truth: when both queues are empty and nothing moves, what is not settled is sent again from the ledger.
+/// truth: when both queues are empty and nothing moves, what is not settled is sent again from the ledger. What fails temporarily
+/// is asked again, up to 100 times in a row.
 pub async fn wait_until_finished(
     ports: &Ports,
     run: &RunId,
@@ -61,35 +64,50 @@ pub async fn wait_until_finished(
     stop: &CancellationToken,
     mut on_progress: impl FnMut(&Progress),
 ) -> Result<Progress, WaitError> {
-    let mut still = 0;
+    let (mut still, mut failures) = (0, 0);
     let mut before = None;
     loop {
         let asked = tokio::time::Instant::now();
-        let progress = ports.ledger.progress(run).await?.ok_or_else(|| WaitError::UnknownRun(run.clone()))?;
-        on_progress(&progress);
-        if until.reached(&progress) || stop.is_cancelled() {
-            return Ok(progress);
+        match ports.ledger.progress(run).await {
+            Ok(progress) => {
+                let progress = progress.ok_or_else(|| WaitError::UnknownRun(run.clone()))?;
+                failures = 0;
+                on_progress(&progress);
+                if until.reached(&progress) || stop.is_cancelled() {
+                    return Ok(progress);
+                }
+                still = match queues_are_empty(ports).await {
+                    // Nothing is known of the queues: that says neither that something moves nor that it does not.
+                    None => still,
+                    Some(empty) if empty && before.as_ref() == Some(&progress.counts) => still + 1,
+                    Some(_) => 0,
+                };
+                if still >= STALLED_POLLS && progress.phase() == Phase::Running {
+                    still = 0;
+                    send_again(ports, &progress).await?;
+                }
+                before = Some(progress.counts);
+            }
+            Err(error) if error.is_temporary() && failures < FAILURES_MAX && !stop.is_cancelled() => {
+                failures += 1;
+                tracing::warn!(%run, %error, failures, "the ledger could not be asked");
+            }
+            Err(error) => return Err(error.into()),
         }
-        still = if before.as_ref() == Some(&progress.counts) && queues_are_empty(ports).await { still + 1 } else { 0 };
-        if still >= STALLED_POLLS && progress.phase() == Phase::Running {
-            still = 0;
-            send_again(ports, &progress).await?;
-        }
-        before = Some(progress.counts);
         // Asking costs time in proportion to the run's size: never spend more than a tenth of the time on it.
         let pause = POLL.max(9 * asked.elapsed());
         let _ = tokio::time::timeout(pause, stop.cancelled()).await;
     }
 }
 
-async fn queues_are_empty(ports: &Ports) -> bool {
+/// Whether both queues are empty; nothing when one of them does not say.
+async fn queues_are_empty(ports: &Ports) -> Option<bool> {
+    let mut all = true;
     for queue in [&ports.organization_queue, &ports.room_queue] {
-        match queue.depth().await {
-            Ok(depth) if depth.visible + depth.hidden == 0 => {}
-            Ok(_) | Err(_) => return false,
-        }
+        let depth = queue.depth().await.ok()?;
+        all &= depth.visible + depth.hidden == 0;
     }
-    true
+    Some(all)
 }
 
 async fn send_again(ports: &Ports, progress: &Progress) -> Result<(), WaitError> {

@@ -1,5 +1,8 @@
 //! Explaining one organization: which rule binds, where the boundary is, which rooms contribute, what is hidden.
 
+pub mod message;
+pub mod run;
+
 use chat::ledger::{HistoryEntry, RunOrganization};
 use chat::visibility::{self, Look, Visibility, effective_boundary};
 use chat::{
@@ -7,7 +10,8 @@ use chat::{
     Timestamp,
 };
 
-use super::rerun::{RerunError, find};
+use super::OperateError;
+use super::rerun::find;
 use crate::Ports;
 
 /// Ids of one page.
@@ -83,14 +87,10 @@ pub async fn explain(
     id: OrganizationId,
     in_force: Policy,
     at: Timestamp,
-) -> Result<Explanation, RerunError> {
+) -> Result<Explanation, OperateError> {
     let organization = find(ports, id).await?;
     let stored = ports.limits.get(&[id]).await?.into_iter().next().flatten();
-    let boundary = LimitRow::boundary(stored.as_ref());
-    let policy = match (&stored, boundary) {
-        (Some(row), Boundary::NoCountLimit | Boundary::From(_)) => row.policy,
-        _ => in_force,
-    };
+    let (boundary, policy) = applied(stored.as_ref(), in_force);
     let limited = organization.plan == Plan::Free;
     let effective = effective_boundary(boundary, &policy, at, ports.epoch);
     let rule = match boundary {
@@ -120,6 +120,15 @@ pub async fn explain(
         attempts: ports.ledger.attempts_of(id, SHOWN).await?,
         history: ports.ledger.history(id, SHOWN).await?,
     })
+}
+
+/// The boundary that readers apply, and the policy: the row's, else the one in force.
+fn applied(stored: Option<&LimitRow>, in_force: Policy) -> (Boundary, Policy) {
+    let boundary = LimitRow::boundary(stored);
+    match (stored, boundary) {
+        (Some(row), Boundary::NoCountLimit | Boundary::From(_)) => (boundary, row.policy),
+        _ => (boundary, in_force),
+    }
 }
 
 async fn share(

@@ -7,7 +7,7 @@
 //! - [`policy`], [`limit`]: how much may be seen, and the stored answer
 //! - [`visibility`]: the one place that decides whether a message may be seen
 //! - [`newest()`]: the newest N messages of many rooms together
-//! - ports: [`Directory`], [`LiveIds`], [`Heads`], [`Limits`], [`Ledger`]
+//! - ports: [`Directory`], [`LiveIds`], [`Heads`], [`Messages`], [`Limits`], [`Ledger`]
 
 pub mod directory;
 pub mod heads;
@@ -16,6 +16,7 @@ pub mod ledger;
 pub mod limit;
 pub mod limits;
 pub mod live_ids;
+pub mod messages;
 pub mod newest;
 pub mod policy;
 mod port;
@@ -30,6 +31,7 @@ pub use ledger::Ledger;
 pub use limit::{Boundary, LimitRow, Standing, Version};
 pub use limits::{Limits, PutOutcome};
 pub use live_ids::{Access, LiveIds, PageRequest, Pages};
+pub use messages::{Content, Message, MessagePage, MessagePageRequest, Messages};
 pub use newest::{Newest, newest};
 pub use policy::Policy;
 pub use port::{BoxError, PortError, PortResult};

@@ -53,7 +53,8 @@ pub struct Look {
 }
 
 /// Whether a message may be seen, and if not, by which rule. The first rule that hides is named, in this order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Visibility {
     /// It may be seen.
     Visible,

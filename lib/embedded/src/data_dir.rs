@@ -6,6 +6,7 @@
 //! ledger.sqlite      runs and what became of them
 //! queue.sqlite       queues
 //! live_ids/ limits/  LMDB environments
+//! messages/          LMDB environment, where what messages say was imported
 //! writer.lock        locked shared by ordinary writers, exclusively by an import
 //! writers/PID.json   who writes; each is locked by its process while that lives
 //! store.lock         held for moments, while one of the files above is made or changed
@@ -137,6 +138,11 @@ impl DataDir {
     /// The LMDB environment with the live ids of rooms.
     pub fn live_ids(&self) -> PathBuf {
         self.path().join("live_ids")
+    }
+
+    /// The LMDB environment with what messages say.
+    pub fn messages(&self) -> PathBuf {
+        self.path().join("messages")
     }
 
     /// The LMDB environment with the current limits.

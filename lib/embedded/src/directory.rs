@@ -3,6 +3,7 @@
 //! The rooms of an organization are kept as a projection, one packed list per organization, so that no membership is read when
 //! a run asks: a batch of organizations is one query. Every write renews the lists it touches in its own transaction.
 
+mod names;
 pub(crate) mod room_list;
 mod write;
 
@@ -19,7 +20,10 @@ use crate::{
 
 const SCHEMA: Schema = Schema {
     what: "the directory",
-    migrations: &[(1, "directory", include_str!("../migrations/directory/0001_directory.sql"))],
+    migrations: &[
+        (1, "directory", include_str!("../migrations/directory/0001_directory.sql")),
+        (2, "names", include_str!("../migrations/directory/0002_names.sql")),
+    ],
 };
 
 /// The directory in `directory.sqlite`.
@@ -42,6 +46,29 @@ impl SqliteDirectory {
     /// Makes them take effect.
     pub(crate) async fn commit(&self, transaction: Tx) -> PortResult<()> {
         self.database.commit(transaction).await
+    }
+
+    /// The connections that read.
+    pub(crate) fn reader(&self) -> &sqlx::SqlitePool {
+        self.database.reader()
+    }
+
+    /// A stored value that cannot be.
+    pub(crate) fn corrupt(&self, value: impl std::fmt::Display) -> PortError {
+        self.database.corrupt(value)
+    }
+
+    /// Organizations of every plan with an id above `after`, ascending, at most `limit`.
+    pub(crate) async fn organizations_after(
+        &self,
+        after: Option<OrganizationId>,
+        limit: usize,
+    ) -> PortResult<Vec<Organization>> {
+        let sql = "SELECT id, plan, plan_version FROM organizations WHERE id > ?1 ORDER BY id LIMIT ?2";
+        let query = sqlx::query(sql).bind(after.map_or(-1, OrganizationId::as_i64));
+        let query = query.bind(i64::try_from(limit).unwrap_or(i64::MAX));
+        let rows = query.fetch_all(self.database.reader()).await.map_err(|e| self.error(e))?;
+        rows.iter().map(|row| self.organization(row)).collect()
     }
 
     /// What SQLite's failure means.

@@ -5,28 +5,33 @@
 //! - [`SqliteLedger`]: runs, states, history, audit
 //! - [`SqliteQueue`]: queues with visibility timeouts
 //! - [`PackedIndex`], [`LmdbLiveIds`], [`LmdbHeads`]: ids of messages, packed by room
+//! - [`LmdbMessages`]: what messages say
 //! - [`LmdbLimits`]: the current limits
-//! - [`EmbeddedLoad`]: takes an import
+//! - [`EmbeddedLoad`], [`EmbeddedDump`]: take an import, give an export
 
 pub mod data_dir;
 mod directory;
+mod dump;
 pub mod heads;
 mod ledger;
 pub mod limits;
 pub mod live_ids;
 mod lmdb;
 mod load;
+pub mod messages;
 pub mod packed;
 mod queue;
 mod sqlite;
 
 pub use data_dir::{Access, DataDir, Holder, OpenError};
 pub use directory::SqliteDirectory;
+pub use dump::EmbeddedDump;
 pub use heads::LmdbHeads;
 pub use ledger::SqliteLedger;
 pub use limits::LmdbLimits;
 pub use live_ids::LmdbLiveIds;
 pub use lmdb::MapSize;
 pub use load::EmbeddedLoad;
+pub use messages::LmdbMessages;
 pub use packed::PackedIndex;
 pub use queue::SqliteQueue;

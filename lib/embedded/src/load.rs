@@ -3,14 +3,14 @@
 mod rows;
 
 use async_trait::async_trait;
-use chat::{Organization, PortError, PortResult, RoomId};
-use import::{Account, Load, Membership, OrganizationRooms, RoomMessages, Source};
+use chat::{Content, Message, MessageId, Organization, PortError, PortResult, RoomId};
+use import::{Account, Load, Membership, MessageBody, Name, NameKind, OrganizationRooms, RoomMessages, Source};
 use sqlx::AssertSqlSafe;
 
 use crate::{
-    DataDir, MapSize, OpenError, PackedIndex, SqliteDirectory,
+    DataDir, LmdbMessages, MapSize, OpenError, PackedIndex, SqliteDirectory,
     directory::{plan_name, room_list},
-    packed::Loader,
+    packed::{Known, Loader},
     sqlite::Tx,
 };
 use rows::Insert;
@@ -21,6 +21,9 @@ use rows::Insert;
 /// which are there, room by room: what was deleted stays deleted, and rooms that are not imported keep theirs, unseen by
 /// anybody who has no membership in them. Between `publish` and [`Load::finish`], [`SqliteDirectory::unfinished_import`] is
 /// true. Writing messages blocks the thread, some 50 ms at a time.
+///
+/// What messages say goes to an environment of its own, made by the first import that brings bodies. The packed index decides
+/// which are kept.
 pub struct EmbeddedLoad {
     dir: DataDir,
     map_size: MapSize,
@@ -31,13 +34,18 @@ pub struct EmbeddedLoad {
     transaction: Option<Tx>,
     /// From `begin` to `finish`.
     loader: Option<Loader>,
+    /// Beside the loader: the index it writes to, and what messages say, where an import has ever brought that.
+    index: Option<PackedIndex>,
+    messages: Option<LmdbMessages>,
 }
 
 impl EmbeddedLoad {
     /// Into `dir`, which is opened for nobody else's writing ([`crate::Access::Exclusive`]). `map_size` is that of the index.
     pub async fn open(dir: &DataDir, map_size: MapSize) -> PortResult<Self> {
         let directory = SqliteDirectory::open(dir).await?;
-        Ok(Self { dir: dir.clone(), map_size, directory, source: String::new(), transaction: None, loader: None })
+        let (dir, source) = (dir.clone(), String::new());
+        let (transaction, loader, index, messages) = (None, None, None, None);
+        Ok(Self { dir, map_size, directory, source, transaction, loader, index, messages })
     }
 
     async fn insert(&mut self, insert: Insert) -> PortResult<()> {
@@ -60,6 +68,7 @@ DELETE FROM organizations;
 DELETE FROM accounts;
 DELETE FROM rooms;
 DELETE FROM memberships;
+DELETE FROM names;
 DELETE FROM organization_rooms;";
 
 /// Lets no plan version fall.
@@ -70,12 +79,26 @@ DROP TABLE previous;";
 
 #[async_trait]
 impl Load for EmbeddedLoad {
+    async fn known_names(&mut self, after: Option<(NameKind, u64)>, limit: usize) -> PortResult<Vec<Name>> {
+        if self.directory.is_nameless().await? {
+            let path = self.dir.path().display();
+            return Err(PortError::refused(format!(
+                "{path} holds organizations without names, whose ids were given elsewhere: import into another data directory"
+            )));
+        }
+        self.directory.names_after(after, limit).await
+    }
+
     async fn begin(&mut self, source: &Source) -> PortResult<()> {
         self.source = format!("{:016x}", source.fingerprint);
         let disagrees = |e: OpenError| PortError::Refused { what: e.to_string(), source: Some(e.into()) };
         self.dir.fix_epoch(source.epoch).await.map_err(disagrees)?;
         let index = PackedIndex::open(&self.dir.live_ids(), self.map_size, source.epoch)?;
         self.loader = Some(index.loader(&self.source)?);
+        self.index = Some(index);
+        if self.dir.messages().exists() {
+            self.messages = Some(LmdbMessages::open(&self.dir.messages(), self.map_size)?);
+        }
         let mut transaction = self.directory.begin().await?;
         sqlx::raw_sql(BEGIN).execute(&mut *transaction).await.map_err(|e| self.directory.error(e))?;
         self.transaction = Some(transaction);
@@ -124,6 +147,11 @@ impl Load for EmbeddedLoad {
         Ok(())
     }
 
+    async fn names(&mut self, rows: &[Name]) -> PortResult<()> {
+        let transaction = self.transaction.as_mut().ok_or_else(out_of_order)?;
+        self.directory.put_names(transaction, rows).await
+    }
+
     async fn publish(&mut self) -> PortResult<Option<RoomId>> {
         let mut transaction = self.transaction.take().ok_or_else(out_of_order)?;
         sqlx::raw_sql(PUBLISH).execute(&mut *transaction).await.map_err(|e| self.directory.error(e))?;
@@ -136,7 +164,31 @@ impl Load for EmbeddedLoad {
 
     async fn messages(&mut self, rooms: &[RoomMessages]) -> PortResult<()> {
         let loader = self.loader.as_mut().ok_or_else(out_of_order)?;
+        if let Some(messages) = &self.messages {
+            // First, so that a resumed load need not look at these rooms again.
+            let deleted = rooms.iter().flat_map(|row| row.tombstoned.iter().map(|id| (row.room, *id)));
+            messages.bury(&deleted.collect::<Vec<_>>())?;
+        }
         rooms.iter().try_for_each(|messages| loader.add(messages.room, &messages.live, &messages.tombstoned))
+    }
+
+    async fn bodies(&mut self, rows: &[MessageBody]) -> PortResult<()> {
+        let (Some(loader), Some(index)) = (&mut self.loader, &self.index) else { return Err(out_of_order()) };
+        loader.flush()?;
+        if self.messages.is_none() {
+            self.messages = Some(LmdbMessages::open(&self.dir.messages(), self.map_size)?);
+        }
+        let ids: Vec<(RoomId, MessageId)> = rows.iter().map(|row| (row.room, row.id)).collect();
+        let mut kept = Vec::with_capacity(rows.len());
+        for (row, known) in rows.iter().zip(index.known(&ids)?) {
+            let content = match known {
+                Some(Known::Live) => Some(Content { author: row.author, body: row.body.clone() }),
+                Some(Known::Deleted) => None,
+                None => continue,
+            };
+            kept.push(Message { room: row.room, id: row.id, content });
+        }
+        self.messages.as_ref().map_or(Ok(()), |messages| messages.put(&kept))
     }
 
     async fn finish(&mut self) -> PortResult<()> {

@@ -26,6 +26,7 @@ use chat::{Day, Epoch, Head, MessageId, PageRequest, Pages, PortResult, RoomId};
 use heed::byteorder::{LE, NativeEndian};
 use heed::types::{Str, U32, U64};
 use heed::{Database, DatabaseOpener, IntegerComparator, RoTxn, RwTxn, WithTls};
+use import::RoomMessages;
 
 pub use loader::{LoadReport, Loader};
 
@@ -63,6 +64,15 @@ pub struct Counts {
     pub rooms: u64,
     /// Blocks of both kinds.
     pub blocks: u64,
+}
+
+/// What the index knows of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// It is there.
+    Live,
+    /// It was deleted.
+    Deleted,
 }
 
 impl PackedIndex {
@@ -147,6 +157,56 @@ impl PackedIndex {
             let head =
                 |room: &RoomId| Ok(self.heads.get(txn, &room.get())?.map_or(Head::Unknown, |day| Head::Day(Day(day))));
             rooms.iter().map(head).collect()
+        })
+    }
+
+    /// All ids of whole rooms above `after`, ascending, from one snapshot: of as many rooms as it takes to have `ids` of them,
+    /// or of all. Rooms without any are left out.
+    pub fn rooms_after(&self, after: Option<RoomId>, ids: usize) -> PortResult<Vec<RoomMessages>> {
+        self.store.read(|txn| {
+            let (mut rooms, mut read, mut above) = (Vec::new(), 0, after);
+            while read < ids.max(1) {
+                let next = [self.live.next_room(txn, above)?, self.tombstones.next_room(txn, above)?];
+                let Some(room) = next.into_iter().flatten().min() else { break };
+                above = Some(room);
+                let all = |set: &IdSets| {
+                    let request = PageRequest {
+                        room,
+                        below: MessageId::MAX,
+                        at_least: MessageId::from_bits(0),
+                        limit: usize::MAX,
+                    };
+                    let mut found = Vec::new();
+                    set.page(txn, &request, &mut found)?;
+                    found.reverse();
+                    Ok::<_, Failure>(found)
+                };
+                let (live, tombstoned) = (all(&self.live)?, all(&self.tombstones)?);
+                read += live.len() + tombstoned.len();
+                if !(live.is_empty() && tombstoned.is_empty()) {
+                    rooms.push(RoomMessages { room, live, tombstoned });
+                }
+            }
+            Ok(rooms)
+        })
+    }
+
+    /// What is known of each of `messages`, in that order, all from one snapshot; `None` for an id that was never given.
+    pub fn known(&self, messages: &[(RoomId, MessageId)]) -> PortResult<Vec<Option<Known>>> {
+        self.store.read(|txn| {
+            let mut found = Vec::new();
+            let mut known = |&(room, id): &(RoomId, MessageId)| {
+                let request = PageRequest { room, below: id.next(), at_least: id, limit: 1 };
+                for (set, known) in [(&self.live, Known::Live), (&self.tombstones, Known::Deleted)] {
+                    found.clear();
+                    set.page(txn, &request, &mut found)?;
+                    if !found.is_empty() {
+                        return Ok(Some(known));
+                    }
+                }
+                Ok(None)
+            };
+            messages.iter().map(&mut known).collect()
         })
     }
 

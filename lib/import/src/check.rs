@@ -5,11 +5,11 @@ use std::io;
 use tokio::time::Instant;
 
 use crate::{
-    ImportError, ImportOptions, ImportReport, Progress, Stage, Table, TableReport,
+    ImportError, ImportOptions, ImportReport, LeftOut, Progress, Stage, Table, TableReport,
     problems::Problems,
     sort::{Sorted, Sorter},
     source::{Folder, TableFile},
-    tables,
+    tables::{self, Format},
 };
 
 /// Rows between two calls of the progress callback, about.
@@ -52,6 +52,14 @@ impl Work<'_> {
         self.folder.tables[table as usize].clone()
     }
 
+    /// Rows of `table` that were left out when it was mapped.
+    fn left_out(&self, table: Table) -> LeftOut {
+        match &self.folder.tables[table as usize].format {
+            Format::Mapped(mapped) if table == Table::Messages => mapped.left_out.clone(),
+            _ => LeftOut::default(),
+        }
+    }
+
     /// Reads `table` and gives every row that is good by itself to `take`, as its pair (see [`Table::pair`]).
     pub(crate) fn read(
         &mut self,
@@ -60,7 +68,9 @@ impl Work<'_> {
         mut take: impl FnMut(u64, u64) -> io::Result<()>,
     ) -> Result<Checked, ImportError> {
         let file = self.file(table);
-        let mut problems = Problems::new(&file, self.options.skip_bad);
+        let left_out = self.left_out(table);
+        let left_out_rows = left_out.count();
+        let mut problems = Problems::new(&file, left_out, self.options.skip_bad);
         let mut reader = tables::open(&file)?;
         let total = reader.total();
         self.begin(stage, total);
@@ -84,6 +94,7 @@ impl Work<'_> {
             }
         }
         self.done(rows, Some(rows));
+        let rows = rows + left_out_rows;
         let ignored_columns = reader.ignored().to_vec();
         Ok(Checked { table, file: file.name, rows, duplicates: 0, ignored_columns, problems })
     }

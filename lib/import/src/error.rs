@@ -78,14 +78,22 @@ pub enum ImportError {
     /// `meta.json` does not say what it should.
     #[error("meta.json: epoch_ms must be a whole number of milliseconds since 1970, at most 253402300799999")]
     Epoch,
-    /// `meta.json` and the store count message ids from different instants.
+    /// A mapping does not say what it should.
+    #[error("the mapping: {what}")]
+    Mapping {
+        /// What is wrong.
+        what: String,
+    },
+    /// `meta.json` or a mapping and the store count message ids from different instants.
     #[error(
-        "meta.json says that message ids count from {}, the data directory or the setting store.epoch says {}: \
+        "{said_by} says that message ids count from {}, the data directory or the setting store.epoch says {}: \
          correct the one that is wrong, or import into another data directory",
         told.0, fixed.0
     )]
     EpochDisagrees {
-        /// What `meta.json` says.
+        /// Who says the one: `meta.json` or the mapping.
+        said_by: &'static str,
+        /// What it says.
         told: Epoch,
         /// What the store says.
         fixed: Epoch,

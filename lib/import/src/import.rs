@@ -2,15 +2,24 @@
 
 use std::{
     collections::BTreeMap,
+    hash::{DefaultHasher, Hash, Hasher},
     path::{Path, PathBuf},
 };
 
 use tokio::time::Instant;
 
 use crate::{
-    ImportError, ImportReport, Load, Progress, Source, Stage, check::Work, directory::Directory, messages::Messages,
-    source::Folder,
+    ImportError, ImportReport, Load, Mapping, Name, Progress, Source, Stage,
+    check::Work,
+    directory::Directory,
+    mapping,
+    messages::Messages,
+    names,
+    source::{Folder, agreed},
 };
+
+/// Names asked for at a time.
+const NAMES: usize = 8 << 10;
 
 /// How to import.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +47,7 @@ impl ImportOptions {
 /// 1. Everything is read and checked. A bad row stops the import here, with the store as it was, unless bad rows are to be
 ///    left out. What refers to a row that is left out is left out too.
 /// 2. The directory (organizations, accounts, rooms, memberships) is loaded and published at once.
-/// 3. Messages are loaded.
+/// 3. Messages are loaded, then what they say, if the files tell: those are read once more for it, a bounded batch at a time.
 ///
 /// Killed before the end of 2, an import leaves the store as it was; killed later, it leaves the new directory and some of the
 /// messages: run it again. A second run of the same files ends as the first, and goes on where that one had stored messages durably.
@@ -51,6 +60,58 @@ pub async fn import(
     progress: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<ImportReport, ImportError> {
     let folder = Folder::open(folder, options.epoch)?;
+    run(folder, options, load, progress).await
+}
+
+/// Imports the messages in the files at `paths`, which are read in that order as if they were one, into the store behind `load`.
+///
+/// The mapping tells which column is what; who wrote in a room is its member. The rows that follow go the way of [`import()`].
+/// Names get ids in the order of their first appearance, after those that the store knows; messages get ids from their times. So
+/// the same files again, or with lines added at the end of the last, lead to the same ids.
+///
+/// Memory grows with the number of distinct names and ids, some 100 bytes each, and with nothing else; the folder for temporary
+/// files needs room for the bodies and 32 bytes for each message besides.
+pub async fn import_mapped(
+    mapping: &Mapping,
+    paths: &[PathBuf],
+    options: &ImportOptions,
+    load: &mut dyn Load,
+    progress: &mut (dyn FnMut(Progress) + Send),
+) -> Result<ImportReport, ImportError> {
+    let since = Instant::now();
+    progress(Progress { stage: Stage::Mapping, done: 0, total: None });
+    let epoch = agreed("the mapping", mapping.epoch()?, options.epoch)?;
+    let mut known = Vec::new();
+    while mapping.deals_ids() {
+        let after = known.last().map(|name: &Name| (name.kind, name.id));
+        let failed = |source| ImportError::Load { what: "anything", source };
+        let mut page = load.known_names(after, NAMES).await.map_err(failed)?;
+        let end = page.len() < NAMES;
+        known.append(&mut page);
+        if end {
+            break;
+        }
+    }
+    let name = match paths {
+        [path] => path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        paths => format!("{} files", paths.len()),
+    };
+    let mut hasher = DefaultHasher::new();
+    mapping.hash(&mut hasher);
+    let mapped = mapping::map(mapping, paths, known, epoch, options, progress)?;
+    let folder = Folder::mapped(mapped, epoch, paths, name, hasher.finish());
+    let seconds = since.elapsed().as_secs_f64();
+    let mut report = run(folder, options, load, progress).await?;
+    report.seconds.insert(Stage::Mapping, seconds);
+    Ok(report)
+}
+
+async fn run(
+    folder: Folder,
+    options: &ImportOptions,
+    load: &mut dyn Load,
+    progress: &mut (dyn FnMut(Progress) + Send),
+) -> Result<ImportReport, ImportError> {
     let source = Source { epoch: folder.epoch, fingerprint: folder.fingerprint(options.skip_bad)? };
     let report = ImportReport {
         epoch: folder.epoch,
@@ -60,6 +121,7 @@ pub async fn import(
         organization_rooms: 0,
         live_messages: 0,
         deleted_messages: 0,
+        bodies: 0,
         message_ids: None,
         resumed_after: None,
         seconds: BTreeMap::new(),
@@ -71,6 +133,7 @@ pub async fn import(
     }
     let mut directory = Directory::read(&mut work)?;
     let mut messages = Messages::read(&mut work, &mut directory.rooms)?;
+    names::check(&mut work)?;
     if work.folder.fingerprint(options.skip_bad)? != source.fingerprint {
         return Err(ImportError::Changed { file: work.folder.path.display().to_string() });
     }
@@ -79,10 +142,12 @@ pub async fn import(
     work.begin(Stage::LoadDirectory, Some(directory.rows()));
     load.begin(&source).await.map_err(failed("anything"))?;
     directory.load(&mut work, load).await?;
+    names::load(&mut work, load).await?;
     let after = load.publish().await.map_err(failed("the directory"))?;
     work.begin(Stage::LoadMessages, None);
     work.report.resumed_after = after;
     messages.load(&mut work, load, &mut directory.rooms, after).await?;
+    crate::bodies::load(&mut work, load).await?;
     load.finish().await.map_err(failed("messages"))?;
     work.end();
     Ok(work.report)

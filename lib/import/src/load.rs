@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use chat::{AccountId, Epoch, MessageId, Organization, OrganizationId, PortResult, RoomId};
+use serde::Serialize;
 
 /// What is about to be loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,11 +53,70 @@ pub struct RoomMessages {
     pub tombstoned: Vec<MessageId>,
 }
 
+/// What a name names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NameKind {
+    /// An organization.
+    Organization,
+    /// A room.
+    Room,
+    /// An account.
+    Account,
+}
+
+impl NameKind {
+    /// All kinds.
+    pub const ALL: [Self; 3] = [Self::Organization, Self::Room, Self::Account];
+
+    /// The kind as a word, such as `organization`.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Organization => "organization",
+            Self::Room => "room",
+            Self::Account => "account",
+        }
+    }
+
+    /// The kind that `word` means.
+    pub fn of(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.word() == word)
+    }
+}
+
+/// The name of an organization, a room or an account. Nothing but people reads it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Name {
+    /// Of what.
+    pub kind: NameKind,
+    /// Its id: one name for each kind and id.
+    pub id: u64,
+    /// The organization within which the name means this id; `None`: everywhere.
+    pub within: Option<OrganizationId>,
+    /// The name.
+    pub name: String,
+}
+
+/// What a message says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MessageBody {
+    /// Where it was written.
+    pub room: RoomId,
+    /// Which message.
+    pub id: MessageId,
+    /// Who wrote it, where the source says so; the account need not be in the directory.
+    pub author: Option<AccountId>,
+    /// Its text; empty where it has none.
+    pub body: String,
+}
+
 /// A store that takes an import. It belongs to one import; nobody else writes to the store meanwhile.
 ///
-/// The calls come in the order in which they stand here, the row calls any number of times each. Rows of all calls of one
+/// The calls come in the order in which they stand here ([`Load::known_names`] only if names are to be given ids), the row
+/// calls any number of times each. Rows of all calls of one
 /// kind together are distinct and in ascending order (memberships: by account, then room), and what they refer to has been
-/// given before: nothing needs to be checked. The directory is the whole directory: what the store held before and is not given
+/// given before: nothing needs to be checked. ([`Load::names`] and [`Load::bodies`] alone
+/// are in the order of the files.) The directory is the whole directory: what the store held before and is not given
 /// again is gone afterwards. Messages are added to what the store holds; a deleted message stays deleted.
 ///
 /// What a store promises:
@@ -68,6 +128,11 @@ pub struct RoomMessages {
 /// - Loading the same source again leads to the same content.
 #[async_trait]
 pub trait Load: Send {
+    /// Names that have ids, above `after` in the order of kind and id, at most `limit`; fewer mean the end. It is what a load
+    /// that gives ids to names begins with. A store whose directory has no names refuses: its ids were given by somebody else, and a
+    /// name's new id could be one of them.
+    async fn known_names(&mut self, after: Option<(NameKind, u64)>, limit: usize) -> PortResult<Vec<Name>>;
+
     /// Opens the load.
     async fn begin(&mut self, source: &Source) -> PortResult<()>;
 
@@ -87,12 +152,26 @@ pub trait Load: Send {
     /// The rooms each organization sees.
     async fn organization_rooms(&mut self, rows: &[OrganizationRooms]) -> PortResult<()>;
 
+    /// Names, which are a part of the directory; of several for one kind and id the last.
+    async fn names(&mut self, rows: &[Name]) -> PortResult<()>;
+
     /// Makes the directory visible. Answers the last room whose messages an earlier, unfinished load of the same source has
     /// already stored durably: the messages of rooms up to and including it are not given again.
     async fn publish(&mut self) -> PortResult<Option<RoomId>>;
 
     /// Messages of rooms; rooms without any message are not given.
     async fn messages(&mut self, rooms: &[RoomMessages]) -> PortResult<()>;
+
+    /// What messages say, of sources that tell; called after all messages were given.
+    ///
+    /// Rows come as they stand in the files, repeated ones and those of messages that were left out included: a body is kept
+    /// only where the store holds its message, and of several for one message the last. Of a deleted message nothing is kept.
+    /// A message that is given without a body, now or ever, loses none that is kept already. So bodies need no sorting, and
+    /// no memory but that of one batch.
+    ///
+    /// This is how bodies come into a store that nobody reads yet. Writing and editing single messages belongs to a message
+    /// path, whose changes carry positions; it is none of this port.
+    async fn bodies(&mut self, rows: &[MessageBody]) -> PortResult<()>;
 
     /// Everything has been given; answers when it is durable and visible.
     async fn finish(&mut self) -> PortResult<()>;
@@ -104,6 +183,10 @@ pub struct Discard;
 
 #[async_trait]
 impl Load for Discard {
+    async fn known_names(&mut self, _: Option<(NameKind, u64)>, _: usize) -> PortResult<Vec<Name>> {
+        Ok(Vec::new())
+    }
+
     async fn begin(&mut self, _: &Source) -> PortResult<()> {
         Ok(())
     }
@@ -128,11 +211,19 @@ impl Load for Discard {
         Ok(())
     }
 
+    async fn names(&mut self, _: &[Name]) -> PortResult<()> {
+        Ok(())
+    }
+
     async fn publish(&mut self) -> PortResult<Option<RoomId>> {
         Ok(None)
     }
 
     async fn messages(&mut self, _: &[RoomMessages]) -> PortResult<()> {
+        Ok(())
+    }
+
+    async fn bodies(&mut self, _: &[MessageBody]) -> PortResult<()> {
         Ok(())
     }
 

@@ -19,8 +19,24 @@ pub enum Reason {
     Missing,
     /// Not a whole number from 0 to 2⁶³ − 1.
     NotANumber,
+    /// Neither text nor a number.
+    NotAValue,
+    /// A line that is no JSON object.
+    NotJson,
+    /// No instant in the format that the mapping says.
+    NotATime,
+    /// An instant before the epoch of the message ids, or too long after it.
+    OutsideEpoch,
     /// Neither true nor false.
     NotAFlag,
+    /// A text that is not UTF-8.
+    NotText,
+    /// A text longer than 1 MiB.
+    TooLong,
+    /// A name of something else than an organization, a room or an account.
+    UnknownKind,
+    /// More messages at one millisecond than there are ids.
+    TooMany,
     /// Neither `free` nor `paid`.
     UnknownPlan,
     /// It refers to an organization that is not there.
@@ -41,7 +57,15 @@ impl std::fmt::Display for Reason {
             Self::FieldCount => "wrong number of fields",
             Self::Missing => "no value",
             Self::NotANumber => "not a whole number from 0 to 9223372036854775807",
+            Self::NotAValue => "neither text nor a number",
+            Self::NotJson => "not a JSON object",
+            Self::NotATime => "not an instant as time_format says",
+            Self::OutsideEpoch => "not within the 69 years after the epoch of the message ids (set another epoch)",
+            Self::UnknownKind => "neither organization, room nor account",
+            Self::TooMany => "more messages at one millisecond than ids",
             Self::NotAFlag => "neither true nor false",
+            Self::NotText => "not UTF-8",
+            Self::TooLong => "longer than 1 MiB",
             Self::UnknownPlan => "neither free nor paid",
             Self::UnknownOrganization => "an unknown organization",
             Self::UnknownAccount => "an unknown account",
@@ -57,7 +81,7 @@ impl std::fmt::Display for Reason {
 pub struct BadRow {
     /// The file.
     pub file: String,
-    /// Counted from 1; in a CSV file the line.
+    /// Counted from 1; in a file of text the line.
     pub row: u64,
     /// The column, or empty for the row as a whole.
     pub column: String,
@@ -69,7 +93,7 @@ pub struct BadRow {
 
 impl std::fmt::Display for BadRow {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}, {} {}", self.file, if self.file.ends_with(".csv") { "line" } else { "row" }, self.row)?;
+        write!(f, "{}, {} {}", self.file, if self.file.ends_with(".parquet") { "row" } else { "line" }, self.row)?;
         if !self.column.is_empty() {
             write!(f, ", column {}", self.column)?;
         }
@@ -115,24 +139,27 @@ struct Unplaced {
     reason: Reason,
 }
 
+impl LeftOut {
+    /// Counts a bad row, and keeps it while there are few.
+    fn add(&mut self, bad: impl FnOnce() -> BadRow, reason: Reason) {
+        let count = self.counts.entry(reason).or_default();
+        *count += 1;
+        if *count <= NAMED as u64 {
+            self.rows.push(bad());
+        }
+    }
+}
+
 impl Problems {
-    pub(crate) fn new(file: &TableFile, skip_bad: bool) -> Self {
-        Self { file: file.clone(), skip_bad, left_out: LeftOut::default(), unplaced: Vec::new() }
+    /// `left_out`: rows that were left out already when the file was mapped.
+    pub(crate) fn new(file: &TableFile, left_out: LeftOut, skip_bad: bool) -> Self {
+        Self { file: file.clone(), skip_bad, left_out, unplaced: Vec::new() }
     }
 
     /// A row whose number is known is bad.
     pub(crate) fn row(&mut self, row: u64, column: &str, value: String, reason: Reason) -> Result<(), ImportError> {
         let bad = || BadRow { file: self.file.name.clone(), row, column: column.to_owned(), value, reason };
-        if !self.skip_bad {
-            return Err(ImportError::BadRow(Box::new(bad())));
-        }
-        let count = self.left_out.counts.entry(reason).or_default();
-        *count += 1;
-        if *count <= NAMED as u64 {
-            let bad = bad();
-            self.left_out.rows.push(bad);
-        }
-        Ok(())
+        leave_out(&mut self.left_out, self.skip_bad, bad, reason)
     }
 
     /// The row that sorts as `pair` is bad, because of `value` in `column`.
@@ -162,8 +189,8 @@ impl Problems {
                 let pair = self.file.table.pair(&batch.columns, row);
                 let Some(found) = pair.and_then(|pair| wanted.get_mut(&pair)).and_then(Vec::pop) else { continue };
                 left -= 1;
-                let (file, column) = (self.file.name.clone(), found.column.to_owned());
-                let (row, value) = (batch.number(row), found.value.to_string());
+                let (file, row) = batch.place(row, &self.file.name);
+                let (column, value) = (found.column.to_owned(), found.value.to_string());
                 let bad = BadRow { file, row, column, value, reason: found.reason };
                 if !self.skip_bad {
                     return Err(ImportError::BadRow(Box::new(bad)));
@@ -181,4 +208,18 @@ impl Problems {
     pub(crate) fn finish(self) -> LeftOut {
         self.left_out
     }
+}
+
+/// Stops at a bad row, or counts it.
+pub(crate) fn leave_out(
+    left_out: &mut LeftOut,
+    skip_bad: bool,
+    bad: impl FnOnce() -> BadRow,
+    reason: Reason,
+) -> Result<(), ImportError> {
+    if !skip_bad {
+        return Err(ImportError::BadRow(Box::new(bad())));
+    }
+    left_out.add(bad, reason);
+    Ok(())
 }

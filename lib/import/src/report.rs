@@ -11,6 +11,8 @@ use crate::{LeftOut, Table};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
+    /// Reading files by a mapping.
+    Mapping,
     /// Reading and checking organizations.
     Organizations,
     /// Reading and checking accounts.
@@ -23,10 +25,14 @@ pub enum Stage {
     Messages,
     /// Checking messages.
     CheckMessages,
+    /// Reading and checking names.
+    Names,
     /// Loading organizations, accounts, rooms and memberships.
     LoadDirectory,
     /// Loading messages.
     LoadMessages,
+    /// Loading what messages say, where the source tells.
+    LoadBodies,
 }
 
 /// How far a stage is.
@@ -74,6 +80,8 @@ pub struct ImportReport {
     pub live_messages: u64,
     /// Messages that are deleted.
     pub deleted_messages: u64,
+    /// Messages whose author and body were handed to the store.
+    pub bodies: u64,
     /// The smallest and the largest id of a message.
     pub message_ids: Option<(chat::MessageId, chat::MessageId)>,
     /// Messages up to this room had been loaded by an earlier, interrupted import of the same files.

@@ -5,12 +5,13 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
     io::{Read, Seek, SeekFrom},
     path::{Path, PathBuf},
+    sync::Arc,
     time::SystemTime,
 };
 
 use chat::{Epoch, Timestamp};
 
-use crate::{ImportError, Table, tables::Format};
+use crate::{ImportError, Table, mapping::Mapped, tables::Format};
 
 /// Bytes of a file's end that go into its fingerprint: a Parquet file's footer stands there.
 const FINGERPRINT_TAIL: u64 = 64 << 10;
@@ -29,9 +30,13 @@ pub(crate) struct TableFile {
 #[derive(Debug)]
 pub(crate) struct Folder {
     pub(crate) path: PathBuf,
-    /// In the order of [`Table::ALL`].
+    /// In the order of [`Table::ALL`]; then, perhaps, the names.
     pub(crate) tables: Vec<TableFile>,
     pub(crate) epoch: Epoch,
+    /// The files that are read. Their fingerprint tells whether they have changed.
+    sources: Vec<PathBuf>,
+    /// What else leads to another content.
+    salt: u64,
     /// Names of files that are no part of an import, ascending.
     pub(crate) ignored: Vec<String>,
 }
@@ -50,11 +55,12 @@ impl Folder {
             Err(_) => None,
         };
         let mut tables = Vec::new();
-        for table in Table::ALL {
+        for table in Table::ALL.into_iter().chain([Table::Names]) {
             let folder = path.to_owned();
             let (name, format) = match (take(format!("{table}.parquet")), take(format!("{table}.csv"))) {
                 (Some(name), None) => (name, Format::Parquet),
                 (None, Some(name)) => (name, Format::Csv),
+                (None, None) if table == Table::Names => continue,
                 (None, None) => return Err(ImportError::MissingTable { folder, table }),
                 (Some(_), Some(_)) => return Err(ImportError::TwoFiles { folder, table }),
             };
@@ -64,22 +70,30 @@ impl Folder {
             Some(name) => read_epoch(&path.join(name))?,
             None => None,
         };
-        let epoch = match (told, fixed) {
-            (Some(told), Some(fixed)) if told != fixed => return Err(ImportError::EpochDisagrees { told, fixed }),
-            (Some(epoch), _) | (None, Some(epoch)) => epoch,
-            (None, None) => Epoch::default(),
+        let epoch = agreed("meta.json", told, fixed)?;
+        let sources = tables.iter().map(|file: &TableFile| file.path.clone()).collect();
+        Ok(Self { path: path.to_owned(), tables, epoch, sources, salt: 0, ignored })
+    }
+
+    /// What the files at `paths` became; `name` stands for them, `salt` for how they were mapped.
+    pub(crate) fn mapped(mapped: Mapped, epoch: Epoch, paths: &[PathBuf], name: String, salt: u64) -> Self {
+        let mapped = Arc::new(mapped);
+        let file = |table: Table| {
+            let name = if table == Table::Messages { name.clone() } else { table.name().to_owned() };
+            TableFile { table, path: PathBuf::new(), name, format: Format::Mapped(mapped.clone()) }
         };
-        Ok(Self { path: path.to_owned(), tables, epoch, ignored })
+        let tables = Table::ALL.into_iter().chain([Table::Names]).map(file).collect();
+        Self { path: PathBuf::from(name.clone()), tables, epoch, sources: paths.to_vec(), salt, ignored: Vec::new() }
     }
 
     /// Equal for the same unchanged files and the same options. It takes names, lengths, times of change and the end of each
     /// file, not all bytes: what depends on it (where an interrupted load goes on) is worth no second reading.
     pub(crate) fn fingerprint(&self, skip_bad: bool) -> Result<u64, ImportError> {
         let mut hasher = DefaultHasher::new();
-        (skip_bad, self.epoch.0.as_millis()).hash(&mut hasher);
-        for file in &self.tables {
+        (skip_bad, self.epoch.0.as_millis(), self.salt).hash(&mut hasher);
+        for path in &self.sources {
             let tail = || {
-                let mut opened = File::open(&file.path)?;
+                let mut opened = File::open(path)?;
                 let metadata = opened.metadata()?;
                 let since = metadata.modified()?.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
                 opened.seek(SeekFrom::Start(metadata.len().saturating_sub(FINGERPRINT_TAIL)))?;
@@ -87,10 +101,19 @@ impl Folder {
                 opened.take(FINGERPRINT_TAIL).read_to_end(&mut tail)?;
                 Ok((metadata.len(), since, tail))
             };
-            let tail = tail().map_err(|source| ImportError::Read { path: file.path.clone(), source })?;
-            (&file.name, tail).hash(&mut hasher);
+            let tail = tail().map_err(|source| ImportError::Read { path: path.clone(), source })?;
+            (path.file_name(), tail).hash(&mut hasher);
         }
         Ok(hasher.finish())
+    }
+}
+
+/// The epoch that `said_by` says, which must be that of the store if that is fixed.
+pub(crate) fn agreed(said_by: &'static str, told: Option<Epoch>, fixed: Option<Epoch>) -> Result<Epoch, ImportError> {
+    match (told, fixed) {
+        (Some(told), Some(fixed)) if told != fixed => Err(ImportError::EpochDisagrees { said_by, told, fixed }),
+        (Some(epoch), _) | (None, Some(epoch)) => Ok(epoch),
+        (None, None) => Ok(Epoch::default()),
     }
 }
 

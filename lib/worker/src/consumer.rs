@@ -25,10 +25,10 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, warn};
 
 pub use self::report::ConsumerReport;
-use self::report::{Counters, count};
+use self::report::{Counters, Ending};
 use crate::batcher::{Batcher, Batching};
 use crate::work::{Attempts, Begin, Cause, Verdict, Work};
-use crate::{Backoff, Delivery, Queue, QueueError, Receipt};
+use crate::{Backoff, Delivery, Pulse, Queue, QueueError, Receipt};
 
 /// How a queue is consumed.
 #[derive(Clone, Copy, Debug)]
@@ -73,6 +73,7 @@ struct Inner<W: Work> {
     attempts: Arc<dyn Attempts<W::Task>>,
     settings: ConsumerSettings,
     counters: Counters,
+    pulse: Pulse,
     held: Mutex<HashMap<Receipt, Held>>,
     suspects: Semaphore,
     done: Batcher<Receipt, bool>,
@@ -84,12 +85,14 @@ struct Inner<W: Work> {
 }
 
 impl<W: Work> Consumer<W> {
-    /// A consumer that runs until `stop`. Call from within a runtime.
+    /// A consumer of the job of this name that runs until `stop`; `pulse` beats while it makes progress. Call from within a runtime.
     pub fn new(
+        job: &'static str,
         queue: Arc<dyn Queue>,
         work: Arc<W>,
         attempts: Arc<dyn Attempts<W::Task>>,
         settings: ConsumerSettings,
+        pulse: Pulse,
         stop: CancellationToken,
     ) -> Self {
         let batching = Batching { max: queue.limits().batch_max, linger: queue.limits().linger };
@@ -108,7 +111,8 @@ impl<W: Work> Consumer<W> {
             work,
             attempts,
             settings,
-            counters: Counters::default(),
+            counters: Counters::new(job),
+            pulse,
             held: Mutex::new(HashMap::new()),
             suspects: Semaphore::new(1),
             done,
@@ -156,10 +160,13 @@ impl<W: Work> Inner<W> {
         let receive_min = self.settings.receive_min.clamp(1, self.settings.in_flight.max(1));
         let mut failures = 0;
         while let Some(free) = self.free_slots(&slots, receive_min).await {
-            let deliveries = match self.receive(free).await {
+            let received = self.receive(free).await;
+            self.pulse.beat();
+            let deliveries = match received {
                 Ok(deliveries) => deliveries,
                 Err(error) if error.is_temporary() => {
                     failures += 1;
+                    self.counters.receive_failed();
                     warn!(queue = self.queue.name(), error = %Cause::of("receive", &error).error, failures, "receive failed");
                     let pause = self.settings.backoff.jittered(failures);
                     let _ = tokio::time::timeout(pause, self.stop.cancelled()).await;
@@ -174,7 +181,10 @@ impl<W: Work> Inner<W> {
                 let this = Arc::clone(&self);
                 let lost = self.hold(&delivery.receipt);
                 tasks.spawn(async move {
+                    this.counters.begun(delivery.receive_count);
                     this.process(&delivery, &lost).await;
+                    this.counters.ended();
+                    this.pulse.beat();
                     this.held().remove(&delivery.receipt);
                     drop(slot);
                 });
@@ -258,7 +268,7 @@ impl<W: Work> Inner<W> {
             tokio::select! {
                 alone = self.suspects.acquire() => alone.ok(),
                 () = self.stop.cancelled() => return self.release(delivery).await,
-                () = lost.cancelled() => return count(&self.counters.lost),
+                () = lost.cancelled() => return self.counters.count(Ending::Lost),
             }
         } else {
             None
@@ -266,7 +276,7 @@ impl<W: Work> Inner<W> {
         match self.attempts.begin(&task).await {
             Ok(Begin::Attempt(attempt)) => self.attempt(delivery, &task, attempt, lost).await,
             Ok(Begin::NothingToDo) => {
-                count(&self.counters.dropped);
+                self.counters.count(Ending::Dropped);
                 self.acknowledge(delivery).await;
             }
             Ok(Begin::Unknown(cause)) => self.put_aside(delivery, &cause).await,
@@ -279,21 +289,31 @@ impl<W: Work> Inner<W> {
 
     async fn attempt(&self, delivery: &Delivery, task: &W::Task, attempt: u32, lost: &CancellationToken) {
         if attempt > self.settings.attempts_max {
+            if delivery.receive_count == 1 {
+                // Nobody has tried this message yet: the attempts are those of another one with the same task, which may be in
+                // work right now. By the time that one is answered or has come back, this one tells what became of it.
+                return self.forgive_until(delivery, task, self.settings.visible_for).await;
+            }
             let cause = Cause::new("no answer", format!("{} attempts began and none of them ended", attempt - 1));
             return self.park(delivery, task, &cause).await;
         }
+        let started = Instant::now();
         let handled = AssertUnwindSafe(self.work.handle(task)).catch_unwind();
         let verdict = tokio::select! {
             biased;
             verdict = handled => verdict.unwrap_or_else(|panic| {
                 Verdict::Again { after: None, cause: Cause::new("panic", panic_words(&*panic)) }
             }),
-            () = lost.cancelled() => return count(&self.counters.lost),
+            () = lost.cancelled() => return self.counters.count(Ending::Lost),
             () = self.abort.cancelled() => return self.forgive(delivery, task).await,
         };
+        self.counters.handled(started.elapsed());
+        if let Verdict::Again { cause, .. } | Verdict::Bury { cause } = &verdict {
+            self.counters.attempt_failed(&cause.class);
+        }
         match verdict {
             Verdict::Done => {
-                count(&self.counters.done);
+                self.counters.count(Ending::Done);
                 self.acknowledge(delivery).await;
             }
             Verdict::Again { cause, .. } if attempt >= self.settings.attempts_max => {
@@ -301,7 +321,7 @@ impl<W: Work> Inner<W> {
             }
             Verdict::Again { after, cause } => {
                 warn!(queue = self.queue.name(), attempt, class = cause.class, error = cause.error, "attempt failed");
-                count(&self.counters.again);
+                self.counters.count(Ending::Again);
                 if self.attempts.fail(task, &cause).await.is_ok() {
                     let after = after.unwrap_or_else(|| self.settings.backoff.jittered(attempt));
                     self.return_after(delivery, after).await;
@@ -310,7 +330,7 @@ impl<W: Work> Inner<W> {
             Verdict::Bury { cause } => {
                 error!(queue = self.queue.name(), class = cause.class, error = cause.error, "task can never succeed");
                 if self.attempts.bury(task, &cause).await.is_ok() {
-                    count(&self.counters.buried);
+                    self.counters.count(Ending::Buried);
                     self.acknowledge(delivery).await;
                 }
             }
@@ -325,7 +345,7 @@ impl<W: Work> Inner<W> {
             "task parked after its last attempt"
         );
         if self.attempts.park(task, cause).await.is_ok() {
-            count(&self.counters.parked);
+            self.counters.count(Ending::Parked);
             self.acknowledge(delivery).await;
         }
     }
@@ -333,25 +353,35 @@ impl<W: Work> Inner<W> {
     async fn put_aside(&self, delivery: &Delivery, cause: &Cause) {
         error!(queue = self.queue.name(), class = cause.class, error = cause.error, "message cannot be read");
         if self.attempts.put_aside(&delivery.body, cause).await.is_ok() {
-            count(&self.counters.unreadable);
+            self.counters.count(Ending::Unreadable);
             self.acknowledge(delivery).await;
         }
     }
 
     async fn forgive(&self, delivery: &Delivery, task: &W::Task) {
         let forgiving = async {
-            if let Err(cause) = self.attempts.forgive(task).await {
-                warn!(queue = self.queue.name(), error = %cause.error, "attempt could not be forgiven");
-            }
+            self.take_back(task).await;
             self.release(delivery).await;
         };
         let _ = tokio::time::timeout(LAST_WORDS, forgiving).await;
     }
 
+    /// Takes the attempt back and looks at the message again later.
+    async fn forgive_until(&self, delivery: &Delivery, task: &W::Task, later: Duration) {
+        self.take_back(task).await;
+        self.return_after(delivery, later).await;
+    }
+
+    async fn take_back(&self, task: &W::Task) {
+        if let Err(cause) = self.attempts.forgive(task).await {
+            warn!(queue = self.queue.name(), error = %cause.error, "attempt could not be forgiven");
+        }
+    }
+
     async fn release(&self, delivery: &Delivery) {
         // The last receive may still be under way, and would only take it again.
         self.closed.cancelled().await;
-        count(&self.counters.released);
+        self.counters.count(Ending::Released);
         self.return_after(delivery, Duration::ZERO).await;
     }
 

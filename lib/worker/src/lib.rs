@@ -3,16 +3,19 @@
 //! - [`Queue`]: the port that feeds workers
 //! - [`Consumer`]: the consume loop: bounded in flight, heartbeat, verdicts, attempts, orderly stop
 //! - [`Backoff`]: delays between attempts, as a checked value
+//! - [`Pulse`]: signs of life
 //! - [`Batcher`]: many concurrent single calls become few batch calls
 
 mod backoff;
 mod batcher;
 mod consumer;
+mod pulse;
 pub mod queue;
 mod work;
 
 pub use backoff::{Backoff, NotABackoff};
 pub use batcher::{Batcher, Batching};
 pub use consumer::{Consumer, ConsumerReport, ConsumerSettings};
+pub use pulse::Pulse;
 pub use queue::{Delivery, Depth, Outgoing, Queue, QueueError, QueueLimits, Receipt};
 pub use work::{Attempts, Begin, Cause, Verdict, Work};

@@ -3,12 +3,17 @@
 use std::path::PathBuf;
 
 use async_trait::async_trait;
-use chat::{AccountId, Epoch, MessageId, Organization, OrganizationId, Plan, PortResult, RoomId};
-use embedded::{Access, DataDir, LmdbLimits, MapSize, PackedIndex, SqliteDirectory, SqliteLedger, SqliteQueue};
-use import::{Account, Membership};
+use chat::{AccountId, Epoch, Message, MessageId, Organization, OrganizationId, Plan, PortResult, RoomId};
+use embedded::{
+    Access, DataDir, EmbeddedDump, EmbeddedLoad, LmdbLimits, LmdbMessages, MapSize, PackedIndex, SqliteDirectory,
+    SqliteLedger, SqliteQueue,
+};
+use import::{Account, Load, Membership};
 
 use crate::directory::DirectoryWriter;
+use crate::dump::Loader;
 use crate::live_ids::MessageWriter;
+use crate::messages::BodyWriter;
 
 async fn data_dir(folder: PathBuf) -> DataDir {
     DataDir::open(folder, Access::Write, "laws").await.expect("a data directory")
@@ -32,6 +37,34 @@ pub(super) fn index(folder: PathBuf) -> PackedIndex {
 
 pub(super) fn limits(folder: PathBuf) -> LmdbLimits {
     LmdbLimits::open(&folder, MapSize::default()).expect("limits")
+}
+
+pub(super) fn messages(folder: PathBuf) -> LmdbMessages {
+    LmdbMessages::open(&folder, MapSize::default()).expect("messages")
+}
+
+/// What is read and, in the same process, what loads.
+pub(super) async fn dump(folder: PathBuf) -> (EmbeddedDump, DataDirLoader) {
+    let dir = DataDir::open(folder, Access::Exclusive, "laws").await.expect("a data directory");
+    let directory = SqliteDirectory::open(&dir).await.expect("a directory");
+    (EmbeddedDump::new(directory, index(dir.live_ids())), DataDirLoader(dir))
+}
+
+/// Loads into a data directory.
+pub(super) struct DataDirLoader(DataDir);
+
+#[async_trait]
+impl Loader for DataDirLoader {
+    async fn load(&self) -> PortResult<Box<dyn Load>> {
+        Ok(Box::new(EmbeddedLoad::open(&self.0, MapSize::default()).await?))
+    }
+}
+
+#[async_trait]
+impl BodyWriter for LmdbMessages {
+    async fn put(&self, messages: &[Message]) -> PortResult<()> {
+        self.put(messages)
+    }
 }
 
 #[async_trait]

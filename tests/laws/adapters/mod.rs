@@ -9,14 +9,17 @@ mod sql;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use ::embedded::{LmdbHeads, LmdbLiveIds};
-use chat::{Directory, Heads, Ledger, Limits, LiveIds};
+use ::embedded::{EmbeddedDump, LmdbHeads, LmdbLiveIds};
+use chat::{Directory, Heads, Ledger, Limits, LiveIds, Messages};
+use import::Dump;
 use support::{Faults, Flaky, SqlServer};
 use worker::Queue;
 
-use self::embedded::{directory, index, ledger, limits, queue};
+use self::embedded::{directory, dump, index, ledger, limits, messages, queue};
 use crate::directory::DirectoryWriter;
+use crate::dump::Loader;
 use crate::live_ids::MessageWriter;
+use crate::messages::BodyWriter;
 use crate::random;
 use crate::suite::{Adapter, Law, Prepared, adapters};
 
@@ -38,6 +41,18 @@ adapters! {
         let directory = sql::directory(SqlServer::Postgres, folder).await?;
         Ok(Prepared { port: Arc::new(directory.clone()), writer: Arc::new(directory) })
     }, excepts no_law;
+}
+
+adapters! {
+    dump: Prepared<dyn Dump, dyn Loader>;
+    embedded(folder) => {
+        let (dump, loader): (EmbeddedDump, _) = dump(folder).await;
+        Ok(Prepared { port: Arc::new(dump), writer: Arc::new(loader) })
+    }, excepts no_law;
+    flaky_embedded(folder) => {
+        let (dump, loader) = dump(folder).await;
+        Ok(Prepared { port: Arc::new(flaky(dump)), writer: Arc::new(loader) })
+    }, excepts exact_laws;
 }
 
 adapters! {
@@ -72,6 +87,18 @@ adapters! {
         let heads = sql::heads(SqlServer::Postgres, folder).await?;
         Ok(Prepared { port: Arc::new(heads.clone()), writer: Arc::new(heads) })
     }, excepts no_law;
+}
+
+adapters! {
+    messages: Prepared<dyn Messages, dyn BodyWriter>;
+    lmdb(folder) => {
+        let messages = messages(folder);
+        Ok(Prepared { port: Arc::new(messages.clone()), writer: Arc::new(messages) })
+    }, excepts no_law;
+    flaky_lmdb(folder) => {
+        let messages = messages(folder);
+        Ok(Prepared { port: Arc::new(flaky(messages.clone())), writer: Arc::new(messages) })
+    }, excepts exact_laws;
 }
 
 adapters! {

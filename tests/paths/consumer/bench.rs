@@ -12,8 +12,8 @@ use tempfile::TempDir;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use worker::{
-    Attempts, Backoff, Begin, Cause, Consumer, ConsumerReport, ConsumerSettings, Outgoing, Queue, QueueError, Verdict,
-    Work,
+    Attempts, Backoff, Begin, Cause, Consumer, ConsumerReport, ConsumerSettings, Outgoing, Pulse, Queue, QueueError,
+    Verdict, Work,
 };
 
 pub(super) const MS: Duration = Duration::from_millis(1);
@@ -69,11 +69,11 @@ impl Bench {
     where
         F: Fn(String) -> BoxFuture<'static, Verdict> + Send + Sync + 'static,
     {
-        let stop = CancellationToken::new();
+        let (stop, pulse) = (CancellationToken::new(), Pulse::new());
         let work = Arc::new(Script { handle, book: Arc::clone(&self.book) });
         let attempts: Arc<dyn Attempts<String>> = Arc::clone(&self.book) as _;
-        let consumer = Consumer::new(queue, work, attempts, settings, stop.clone());
-        Running { stop, consumer: tokio::spawn(consumer.run()) }
+        let consumer = Consumer::new("test", queue, work, attempts, settings, pulse.clone(), stop.clone());
+        Running { stop, pulse, consumer: tokio::spawn(consumer.run()) }
     }
 }
 
@@ -91,6 +91,7 @@ pub(super) fn bury(class: &str) -> Verdict {
 
 pub(super) struct Running {
     pub(super) stop: CancellationToken,
+    pub(super) pulse: Pulse,
     pub(super) consumer: tokio::task::JoinHandle<Result<ConsumerReport, QueueError>>,
 }
 

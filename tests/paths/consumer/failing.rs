@@ -26,6 +26,29 @@ async fn the_last_attempt_parks_with_its_cause() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_that_was_sent_twice_is_not_parked_while_its_only_attempt_is_in_work() {
+    let bench = Bench::new().await;
+    bench.send(&["a", "a"]).await;
+    let mut settings = bench.settings();
+    (settings.attempts_max, settings.visible_for) = (1, 1_000 * MS);
+    let done = Arc::new(AtomicBool::new(false));
+    let goes_on = Arc::clone(&done);
+    let running = bench.start(settings, move |_| {
+        let goes_on = Arc::clone(&goes_on);
+        async move {
+            until("the other one was looked at", async || goes_on.load(Ordering::SeqCst)).await;
+            Verdict::Done
+        }
+        .boxed()
+    });
+    until("the second attempt is taken back", async || bench.book.forgiven("a") == 1).await;
+    assert_eq!((bench.book.end_of("a"), bench.book.begun("a"), bench.book.calls("a").len()), (None, 1, 1));
+    done.store(true, Ordering::SeqCst);
+    until("only the other one is left", async || bench.depth().await == (0, 1)).await;
+    assert_eq!(running.stop().await.done, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_panic_is_a_failed_attempt_and_neighbours_are_unharmed() {
     let bench = Bench::new().await;
     let mut names: Vec<String> = (0..30).map(|n| format!("m{n}")).collect();

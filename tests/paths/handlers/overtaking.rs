@@ -1,7 +1,7 @@
 //! Runs that overtake each other, and plans that change while a run is under way.
 
 use chat::ledger::State;
-use chat::{OrganizationId, Plan, Standing};
+use chat::{OrganizationId, Plan, Standing, Timestamp, Version};
 use support::place::stored_limits;
 
 use super::rig::{Rig, run_id};
@@ -46,6 +46,25 @@ async fn a_late_result_does_not_limit_an_upgraded_organization_again() {
     let history = rig.open.ports.ledger.history(upgraded, 10).await.expect("a history");
     assert_eq!((history[0].cause.as_str(), history[0].new), ("released", None));
     assert_eq!(history[0].old, rig.oracle()[&upgraded.get()].first_visible);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_release_that_was_stored_and_not_settled_still_comes_into_the_history() {
+    let rig = Rig::new(34, 60).await;
+    let upgraded = a_limited_one(&rig);
+    rig.whole_run("before").await;
+    let late = rig.collect_and_take("daily").await;
+    rig.open.directory.set_plan(upgraded, Plan::Paid).await.expect("an upgrade");
+    // As a worker leaves it that dies between the limit and the ledger.
+    let row = rig.open.ports.limits.get(&[upgraded]).await.expect("limits").remove(0).expect("a row");
+    let version = Version { plan_version: 1, as_of: rig.as_of, collected_at: Timestamp::now() };
+    let released = row.release(version, run_id("daily"), Timestamp::now());
+    rig.open.ports.limits.put(&[released]).await.expect("a release");
+    rig.send_all(&*rig.open.ports.room_queue, &late).await;
+    rig.work_until_settled("daily").await;
+    let history = rig.open.ports.ledger.history(upgraded, 10).await.expect("a history");
+    assert_eq!((history[0].cause.as_str(), history[0].new), ("released", None), "{history:?}");
+    assert_eq!(history[0].old, row.first_visible_message_id());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -12,24 +12,24 @@ use support::place::{Open, Place, organizations_of, policy, stored_limits};
 use support::{SmallChat, until};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use worker::{Backoff, ConsumerReport, Outgoing, Queue, QueueError};
+use worker::{Backoff, ConsumerReport, Outgoing, Pulse, Queue, QueueError};
 
-pub(super) fn run_id(name: &str) -> RunId {
+pub(crate) fn run_id(name: &str) -> RunId {
     RunId::new(name).expect("a run id")
 }
 
 /// Canonical columns of a row.
-pub(super) type Canonical = (OrganizationId, Policy, u64, Timestamp, Standing, Option<chat::MessageId>, u32, u32);
+pub(crate) type Canonical = (OrganizationId, Policy, u64, Timestamp, Standing, Option<chat::MessageId>, u32, u32);
 
-pub(super) struct Rig {
-    pub(super) place: Place,
-    pub(super) open: Open,
-    pub(super) as_of: Timestamp,
+pub(crate) struct Rig {
+    pub(crate) place: Place,
+    pub(crate) open: Open,
+    pub(crate) as_of: Timestamp,
 }
 
 type Running = JoinHandle<Result<ConsumerReport, QueueError>>;
 
-pub(super) struct Workers {
+pub(crate) struct Workers {
     stop: CancellationToken,
     collecting: Running,
     merging: Option<Running>,
@@ -37,7 +37,7 @@ pub(super) struct Workers {
 
 impl Workers {
     /// Reports of collect-rooms and merge-newest.
-    pub(super) async fn stop(self) -> (ConsumerReport, ConsumerReport) {
+    pub(crate) async fn stop(self) -> (ConsumerReport, ConsumerReport) {
         self.stop.cancel();
         let report = async |running: Running| running.await.expect("no panic").expect("readable queues");
         let collected = report(self.collecting).await;
@@ -48,7 +48,7 @@ impl Workers {
     }
 }
 
-pub(super) fn settings() -> StageSettings {
+pub(crate) fn settings() -> StageSettings {
     let mut settings = StageSettings::embedded();
     settings.consumer.visible_for = Duration::from_secs(2);
     settings.consumer.backoff =
@@ -57,25 +57,25 @@ pub(super) fn settings() -> StageSettings {
 }
 
 impl Rig {
-    pub(super) async fn new(seed: u64, organizations: u64) -> Self {
+    pub(crate) async fn new(seed: u64, organizations: u64) -> Self {
         let place = Place::new(seed, organizations).await;
         let open = place.open().await;
         Self { place, open, as_of: SmallChat::as_of() }
     }
 
-    pub(super) fn new_run(&self, name: &str) -> NewRun {
+    pub(crate) fn new_run(&self, name: &str) -> NewRun {
         extract_organizations::all_free(run_id(name), self.as_of, policy())
     }
 
-    pub(super) async fn extract(&self, name: &str) -> extract_organizations::Extracted {
+    pub(crate) async fn extract(&self, name: &str) -> extract_organizations::Extracted {
         extract_organizations::extract(&self.open.ports, &self.new_run(name), |_| {}).await.expect("an extraction")
     }
 
-    pub(super) fn start_workers(&self) -> Workers {
+    pub(crate) fn start_workers(&self) -> Workers {
         self.start(true)
     }
 
-    pub(super) fn start_collecting(&self) -> Workers {
+    pub(crate) fn start_collecting(&self) -> Workers {
         self.start(false)
     }
 
@@ -83,14 +83,18 @@ impl Rig {
         let stop = CancellationToken::new();
         let ports = || -> (Ports, CancellationToken) { (self.open.ports.clone(), stop.clone()) };
         let (for_collecting, for_merging) = (ports(), ports());
-        let collecting =
-            tokio::spawn(async move { collect_rooms::run(&for_collecting.0, settings(), for_collecting.1).await });
-        let merging = merge
-            .then(|| tokio::spawn(async move { merge_newest::run(&for_merging.0, settings(), for_merging.1).await }));
+        let collecting = tokio::spawn(async move {
+            collect_rooms::run(&for_collecting.0, settings(), Pulse::new(), for_collecting.1).await
+        });
+        let merging = merge.then(|| {
+            tokio::spawn(
+                async move { merge_newest::run(&for_merging.0, settings(), Pulse::new(), for_merging.1).await },
+            )
+        });
         Workers { stop, collecting, merging }
     }
 
-    pub(super) async fn work_until_settled(&self, name: &str) -> Progress {
+    pub(crate) async fn work_until_settled(&self, name: &str) -> Progress {
         let workers = self.start_workers();
         let stop = CancellationToken::new();
         let run = run_id(name);
@@ -100,13 +104,13 @@ impl Rig {
         progress
     }
 
-    pub(super) async fn whole_run(&self, name: &str) -> Progress {
+    pub(crate) async fn whole_run(&self, name: &str) -> Progress {
         self.extract(name).await;
         self.work_until_settled(name).await
     }
 
     /// Collects the rooms of a run and takes the messages for the merge out of the queue.
-    pub(super) async fn collect_and_take(&self, name: &str) -> Vec<Vec<u8>> {
+    pub(crate) async fn collect_and_take(&self, name: &str) -> Vec<Vec<u8>> {
         let expected = self.extract(name).await.sent;
         let workers = self.start_collecting();
         until("all rooms are collected", async || {
@@ -120,7 +124,7 @@ impl Rig {
     }
 
     /// Takes every message out of a queue.
-    pub(super) async fn take_all(&self, queue: &dyn Queue) -> Vec<Vec<u8>> {
+    pub(crate) async fn take_all(&self, queue: &dyn Queue) -> Vec<Vec<u8>> {
         let mut bodies = Vec::new();
         loop {
             let received = queue.receive(500, Duration::from_secs(60), Duration::ZERO).await.expect("a receive");
@@ -133,7 +137,7 @@ impl Rig {
         }
     }
 
-    pub(super) async fn send_all(&self, queue: &dyn Queue, bodies: &[Vec<u8>]) {
+    pub(crate) async fn send_all(&self, queue: &dyn Queue, bodies: &[Vec<u8>]) {
         for batch in bodies.chunks(500) {
             let messages: Vec<_> = batch.iter().cloned().map(Outgoing::now).collect();
             assert!(queue.send(&messages).await.expect("a send").iter().all(Result::is_ok));
@@ -141,7 +145,7 @@ impl Rig {
     }
 
     /// Messages in both queues.
-    pub(super) async fn queued(&self) -> u64 {
+    pub(crate) async fn queued(&self) -> u64 {
         let ports = &self.open.ports;
         let mut sum = 0;
         for queue in [&ports.organization_queue, &ports.room_queue] {
@@ -151,20 +155,20 @@ impl Rig {
         sum
     }
 
-    pub(super) async fn progress(&self, name: &str) -> Progress {
+    pub(crate) async fn progress(&self, name: &str) -> Progress {
         self.open.ports.ledger.progress(&run_id(name)).await.expect("progress").expect("a run")
     }
 
-    pub(super) async fn organizations(&self, name: &str) -> Vec<RunOrganization> {
+    pub(crate) async fn organizations(&self, name: &str) -> Vec<RunOrganization> {
         organizations_of(&*self.open.ports.ledger, &run_id(name)).await
     }
 
-    pub(super) fn oracle(&self) -> BTreeMap<u64, Answer> {
+    pub(crate) fn oracle(&self) -> BTreeMap<u64, Answer> {
         oracle::answers(&self.place.chat, self.as_of, &policy())
     }
 
     /// Every free organization ended once, as done, with the figures of the oracle.
-    pub(super) async fn check_done(&self, name: &str) {
+    pub(crate) async fn check_done(&self, name: &str) {
         let counts = self.progress(name).await.counts;
         let free = self.place.chat.free();
         assert_eq!((counts.expected(), counts.of(State::Done)), (free, free), "{counts:?}");
@@ -173,18 +177,18 @@ impl Rig {
         assert!(rows.iter().all(|row| row.finished_at.is_some() && row.error.is_none()));
     }
 
-    pub(super) async fn check_limits(&self) {
+    pub(crate) async fn check_limits(&self) {
         self.check_limits_at(self.as_of).await;
     }
 
-    pub(super) async fn check_limits_at(&self, as_of: Timestamp) {
+    pub(crate) async fn check_limits_at(&self, as_of: Timestamp) {
         let rows = stored_limits(&*self.open.ports.limits).await;
         let found: BTreeMap<u64, Answer> = rows.iter().map(|row| (row.organization.get(), Answer::of(row))).collect();
         assert_eq!(found, oracle::answers(&self.place.chat, as_of, &policy()));
         assert!(rows.iter().all(|row| row.version.as_of == as_of && row.standing != Standing::Released));
     }
 
-    pub(super) async fn canonical(&self) -> Vec<Canonical> {
+    pub(crate) async fn canonical(&self) -> Vec<Canonical> {
         let rows = stored_limits(&*self.open.ports.limits).await;
         let canonical = |row: &LimitRow| {
             (
@@ -202,7 +206,7 @@ impl Rig {
     }
 
     /// Entries of the history of each free organization.
-    pub(super) async fn history_lengths(&self) -> Vec<usize> {
+    pub(crate) async fn history_lengths(&self) -> Vec<usize> {
         let mut lengths = Vec::new();
         for organization in self.oracle().into_keys() {
             let organization = OrganizationId::from_bits(organization);

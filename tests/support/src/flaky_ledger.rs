@@ -4,8 +4,8 @@ use std::future::Future;
 
 use async_trait::async_trait;
 use chat::ledger::{
-    AuditEntry, Begun, ErrorClass, Failure, Filter, HistoryEntry, Item, NewRun, Progress, Run, RunOrganization,
-    Settlement, Stage, UnreadableMessage,
+    AuditEntry, AuditFilter, Begun, Comparison, ErrorClass, Failure, Filter, HistoryEntry, Item, NewRun, Old, Progress,
+    Pruned, Run, RunOrganization, Settlement, Stage, UnreadableMessage,
 };
 use chat::{Ledger, OrganizationId, PortError, PortResult, RunId, Timestamp};
 
@@ -13,7 +13,7 @@ use crate::{Fault, Flaky};
 
 impl<T: Ledger> Flaky<T> {
     async fn ledger<R>(&self, call: impl Future<Output = PortResult<R>> + Send) -> PortResult<R> {
-        match self.faults.next() {
+        match self.faults.next().await {
             None => call.await,
             Some(Fault::Throttled) => Err(PortError::Throttled { what: "the flaky ledger".to_owned(), source: None }),
             Some(Fault::LostResponse) => {
@@ -39,6 +39,10 @@ impl<T: Ledger> Ledger for Flaky<T> {
 
     async fn runs(&self, limit: usize) -> PortResult<Vec<Progress>> {
         self.ledger(self.inner.runs(limit)).await
+    }
+
+    async fn opened_runs(&self, limit: usize) -> PortResult<Vec<Run>> {
+        self.ledger(self.inner.opened_runs(limit)).await
     }
 
     async fn register(
@@ -83,6 +87,18 @@ impl<T: Ledger> Ledger for Flaky<T> {
         self.ledger(self.inner.error_classes(run)).await
     }
 
+    async fn slowest(&self, run: &RunId, limit: usize) -> PortResult<Vec<RunOrganization>> {
+        self.ledger(self.inner.slowest(run, limit)).await
+    }
+
+    async fn latest_failures(&self, run: &RunId, limit: usize) -> PortResult<Vec<RunOrganization>> {
+        self.ledger(self.inner.latest_failures(run, limit)).await
+    }
+
+    async fn compare(&self, before: &RunId, after: &RunId, examples: usize) -> PortResult<Comparison> {
+        self.ledger(self.inner.compare(before, after, examples)).await
+    }
+
     async fn organizations(&self, run: &RunId, filter: &Filter, limit: usize) -> PortResult<Vec<RunOrganization>> {
         self.ledger(self.inner.organizations(run, filter, limit)).await
     }
@@ -103,8 +119,8 @@ impl<T: Ledger> Ledger for Flaky<T> {
         self.ledger(self.inner.record(entry)).await
     }
 
-    async fn audits(&self, limit: usize) -> PortResult<Vec<AuditEntry>> {
-        self.ledger(self.inner.audits(limit)).await
+    async fn audits(&self, filter: &AuditFilter, limit: usize) -> PortResult<Vec<AuditEntry>> {
+        self.ledger(self.inner.audits(filter, limit)).await
     }
 
     async fn put_aside(&self, message: &UnreadableMessage) -> PortResult<()> {
@@ -113,5 +129,17 @@ impl<T: Ledger> Ledger for Flaky<T> {
 
     async fn unreadable(&self, limit: usize) -> PortResult<Vec<UnreadableMessage>> {
         self.ledger(self.inner.unreadable(limit)).await
+    }
+
+    async fn prunable(&self, old: &Old) -> PortResult<Pruned> {
+        self.ledger(self.inner.prunable(old)).await
+    }
+
+    async fn prune(&self, old: &Old, rows_max: usize) -> PortResult<Pruned> {
+        self.ledger(self.inner.prune(old, rows_max)).await
+    }
+
+    async fn unreadable_message(&self, id: u64) -> PortResult<Option<UnreadableMessage>> {
+        self.ledger(self.inner.unreadable_message(id)).await
     }
 }

@@ -8,7 +8,7 @@ use crate::{Fault, Flaky, temporary};
 #[async_trait]
 impl<T: LiveIds> LiveIds for Flaky<T> {
     async fn newest(&self, requests: &[PageRequest]) -> PortResult<Pages> {
-        match self.faults.next() {
+        match self.faults.next().await {
             None => self.inner.newest(requests).await,
             Some(Fault::Partial) => Ok(self.shortened(requests, &self.inner.newest(requests).await?)),
             Some(fault @ Fault::LostResponse) => {

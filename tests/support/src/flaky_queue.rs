@@ -34,7 +34,7 @@ impl<T: Queue> Flaky<T> {
     where
         F: Future<Output = Result<PerEntry, QueueError>>,
     {
-        let fault = self.faults.next();
+        let fault = self.faults.next().await;
         self.before(fault)?;
         let reached = if fault == Some(Fault::Partial) { self.faults.below(entries.len()) } else { entries.len() };
         let mut answers = call(&entries[..reached]).await?;
@@ -61,7 +61,7 @@ impl<T: Queue> Queue for Flaky<T> {
     }
 
     async fn receive(&self, max: usize, hidden_for: Duration, wait: Duration) -> Result<Vec<Delivery>, QueueError> {
-        let fault = self.faults.next();
+        let fault = self.faults.next().await;
         self.before(fault)?;
         let max = if fault == Some(Fault::Partial) { self.faults.below(max) } else { max };
         let received = self.inner.receive(max, hidden_for, wait).await?;
@@ -80,7 +80,7 @@ impl<T: Queue> Queue for Flaky<T> {
     }
 
     async fn depth(&self) -> Result<Depth, QueueError> {
-        self.before(self.faults.next())?;
+        self.before(self.faults.next().await)?;
         self.inner.depth().await
     }
 }

@@ -33,9 +33,8 @@ impl Answer {
     }
 }
 
-/// The answers for the free organizations of `chat`, by organization.
-pub fn answers(chat: &SmallChat, as_of: Timestamp, policy: &Policy) -> BTreeMap<u64, Answer> {
-    let window = Window::at(as_of, policy, Epoch::default());
+/// The rooms in which an active account of each organization is a member now.
+pub fn rooms_of(chat: &SmallChat) -> BTreeMap<u64, BTreeSet<u64>> {
     let organization_of: BTreeMap<u64, u64> =
         chat.accounts.iter().filter(|account| account.2).map(|account| (account.0, account.1)).collect();
     let mut rooms_of: BTreeMap<u64, BTreeSet<u64>> = BTreeMap::new();
@@ -44,18 +43,27 @@ pub fn answers(chat: &SmallChat, as_of: Timestamp, policy: &Policy) -> BTreeMap<
             rooms_of.entry(*organization).or_default().insert(*room);
         }
     }
-    let mut candidates_of: BTreeMap<u64, Vec<MessageId>> = BTreeMap::new();
-    for (room, id, deleted) in &chat.messages {
-        if !deleted && (window.from..window.below).contains(id) {
-            candidates_of.entry(*room).or_default().push(*id);
-        }
-    }
+    rooms_of
+}
+
+/// The candidates of `rooms`, newest first.
+pub fn candidates(chat: &SmallChat, rooms: &BTreeSet<u64>, as_of: Timestamp, policy: &Policy) -> Vec<MessageId> {
+    let window = Window::at(as_of, policy, Epoch::default());
+    let counts = |message: &&(u64, MessageId, bool)| {
+        !message.2 && rooms.contains(&message.0) && (window.from..window.below).contains(&message.1)
+    };
+    let mut ids: Vec<MessageId> = chat.messages.iter().filter(counts).map(|message| message.1).collect();
+    ids.sort_unstable_by(|a, b| b.cmp(a));
+    ids
+}
+
+/// The answers for the free organizations of `chat`, by organization.
+pub fn answers(chat: &SmallChat, as_of: Timestamp, policy: &Policy) -> BTreeMap<u64, Answer> {
+    let rooms_of = rooms_of(chat);
     let free = chat.organizations.iter().filter(|(_, paid)| !paid);
     let answer = |(organization, _): &(u64, bool)| {
         let rooms = rooms_of.get(organization).cloned().unwrap_or_default();
-        let mut ids: Vec<MessageId> =
-            rooms.iter().filter_map(|room| candidates_of.get(room)).flatten().copied().collect();
-        ids.sort_unstable_by(|a, b| b.cmp(a));
+        let ids = candidates(chat, &rooms, as_of, policy);
         let visible = ids.len().min(policy.n());
         let oldest_visible = visible.checked_sub(1).map(|last| ids[last]);
         let first_visible = oldest_visible.filter(|_| ids.len() > policy.n());

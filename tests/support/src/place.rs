@@ -13,7 +13,7 @@ use import::ImportOptions;
 use jobs::{ORGANIZATION_QUEUE, Ports, ROOM_QUEUE};
 use tempfile::TempDir;
 
-use crate::{SmallChat, until};
+use crate::{Faults, Flaky, SmallChat, until};
 
 /// The policy of small chats: N is small enough to bind.
 pub fn policy() -> Policy {
@@ -40,7 +40,12 @@ pub struct Open {
 impl Place {
     /// Imports a chat of `organizations` organizations made from `seed`.
     pub async fn new(seed: u64, organizations: u64) -> Self {
-        let place = Self { dir: TempDir::new().expect("a folder"), chat: SmallChat::random(seed, organizations) };
+        Self::of(SmallChat::random(seed, organizations)).await
+    }
+
+    /// Imports `chat`.
+    pub async fn of(chat: SmallChat) -> Self {
+        let place = Self { dir: TempDir::new().expect("a folder"), chat };
         let tables = place.tables();
         place.chat.write_csv(&tables);
         let dir = DataDir::open(place.data_dir(), Access::Exclusive, "test").await.expect("a data directory");
@@ -90,23 +95,65 @@ impl Place {
 
 /// Opens a data directory.
 pub async fn open(path: &Path, access: Access) -> Open {
-    let dir = DataDir::open(path, access, "test").await.expect("a data directory");
-    let epoch = Epoch::default();
-    let directory = SqliteDirectory::open(&dir).await.expect("a directory");
-    let index = PackedIndex::open(&dir.live_ids(), MapSize::default(), epoch).expect("an index");
-    let organization_queue = SqliteQueue::open(&dir, ORGANIZATION_QUEUE).await.expect("a queue");
-    let room_queue = organization_queue.beside(ROOM_QUEUE).await.expect("a queue");
-    let ports = Ports {
-        directory: Arc::new(directory.clone()),
-        heads: Arc::new(LmdbHeads::new(index.clone())),
-        live_ids: Arc::new(LmdbLiveIds::new(index.clone())),
-        limits: Arc::new(LmdbLimits::open(&dir.limits(), MapSize::default()).expect("limits")),
-        ledger: Arc::new(SqliteLedger::open(&dir).await.expect("a ledger")),
-        organization_queue: Arc::new(organization_queue),
-        room_queue: Arc::new(room_queue),
-        epoch,
-    };
-    Open { ports, directory, index }
+    let adapters = Adapters::open(path, access).await;
+    Open { ports: adapters.plain(), directory: adapters.directory, index: adapters.index }
+}
+
+/// The adapters of an open data directory.
+#[derive(Clone)]
+pub struct Adapters {
+    /// The directory.
+    pub directory: SqliteDirectory,
+    /// The index of message ids.
+    pub index: PackedIndex,
+    limits: LmdbLimits,
+    ledger: SqliteLedger,
+    organization_queue: SqliteQueue,
+    room_queue: SqliteQueue,
+}
+
+impl Adapters {
+    /// Opens a data directory.
+    pub async fn open(path: &Path, access: Access) -> Self {
+        let dir = DataDir::open(path, access, "test").await.expect("a data directory");
+        let organization_queue = SqliteQueue::open(&dir, ORGANIZATION_QUEUE).await.expect("a queue");
+        Self {
+            directory: SqliteDirectory::open(&dir).await.expect("a directory"),
+            index: PackedIndex::open(&dir.live_ids(), MapSize::default(), Epoch::default()).expect("an index"),
+            limits: LmdbLimits::open(&dir.limits(), MapSize::default()).expect("limits"),
+            ledger: SqliteLedger::open(&dir).await.expect("a ledger"),
+            room_queue: organization_queue.beside(ROOM_QUEUE).await.expect("a queue"),
+            organization_queue,
+        }
+    }
+
+    /// As ports.
+    pub fn plain(&self) -> Ports {
+        Ports {
+            directory: Arc::new(self.directory.clone()),
+            heads: Arc::new(LmdbHeads::new(self.index.clone())),
+            live_ids: Arc::new(LmdbLiveIds::new(self.index.clone())),
+            limits: Arc::new(self.limits.clone()),
+            ledger: Arc::new(self.ledger.clone()),
+            organization_queue: Arc::new(self.organization_queue.clone()),
+            room_queue: Arc::new(self.room_queue.clone()),
+            epoch: self.index.epoch(),
+        }
+    }
+
+    /// As ports of which every one fails now and then.
+    pub fn flaky(&self, faults: &Faults) -> Ports {
+        Ports {
+            directory: Arc::new(Flaky::new(self.directory.clone(), faults.clone())),
+            heads: Arc::new(Flaky::new(LmdbHeads::new(self.index.clone()), faults.clone())),
+            live_ids: Arc::new(Flaky::new(LmdbLiveIds::new(self.index.clone()), faults.clone())),
+            limits: Arc::new(Flaky::new(self.limits.clone(), faults.clone())),
+            ledger: Arc::new(Flaky::new(self.ledger.clone(), faults.clone())),
+            organization_queue: Arc::new(Flaky::new(self.organization_queue.clone(), faults.clone())),
+            room_queue: Arc::new(Flaky::new(self.room_queue.clone(), faults.clone())),
+            epoch: self.index.epoch(),
+        }
+    }
 }
 
 /// Every organization of a run.

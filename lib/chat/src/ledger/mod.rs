@@ -1,11 +1,13 @@
 //! Port: what was asked for and what became of it. Runs, the state of each organization in them, the history of limits, audit.
 
+mod compare;
 mod rows;
 mod run;
 mod states;
 
 use async_trait::async_trait;
 
+pub use self::compare::*;
 pub use self::rows::*;
 pub use self::run::*;
 pub use self::states::*;
@@ -21,6 +23,7 @@ use crate::{OrganizationId, PortResult, RunId, Timestamp};
 /// - Beginning counts before any work is done; forgiving takes back exactly one attempt; a new stage starts from 1.
 /// - One call is one transaction, and is durable when it returns.
 /// - Answers stand in the order of the question.
+/// - A run is pruned whole: it is out of sight before its first organization is gone. History and audit outlive it.
 #[async_trait]
 pub trait Ledger: Send + Sync {
     /// Opens the run, or joins the run of that name as it stands.
@@ -31,6 +34,9 @@ pub trait Ledger: Send + Sync {
 
     /// Runs, newest first, at most `limit`.
     async fn runs(&self, limit: usize) -> PortResult<Vec<Progress>>;
+
+    /// Runs, newest first, at most `limit`, without their counts: counting costs time in proportion to a run's size.
+    async fn opened_runs(&self, limit: usize) -> PortResult<Vec<Run>>;
 
     /// Registers organizations as pending, and notes that everything up to `sent_through` is sent.
     async fn register(
@@ -67,6 +73,17 @@ pub trait Ledger: Send + Sync {
     /// What fails in a run, by state and class: the most frequent first.
     async fn error_classes(&self, run: &RunId) -> PortResult<Vec<ErrorClass>>;
 
+    /// Organizations that take long, at most `limit`. While some are in work: those, the earliest start first (of very many at least
+    /// the lowest 10,000 are looked at, so that a live view costs little). Else those with the longest time from the first
+    /// attempt to the end, the longest first.
+    async fn slowest(&self, run: &RunId, limit: usize) -> PortResult<Vec<RunOrganization>>;
+
+    /// Failed and parked organizations, the last one to end first, at most `limit`.
+    async fn latest_failures(&self, run: &RunId, limit: usize) -> PortResult<Vec<RunOrganization>>;
+
+    /// Two runs side by side, with at most `examples` organizations of each change. Refused when either is unknown.
+    async fn compare(&self, before: &RunId, after: &RunId, examples: usize) -> PortResult<Comparison>;
+
     /// Organizations of a run, ascending, at most `limit`.
     async fn organizations(&self, run: &RunId, filter: &Filter, limit: usize) -> PortResult<Vec<RunOrganization>>;
 
@@ -84,11 +101,21 @@ pub trait Ledger: Send + Sync {
     async fn record(&self, entry: &AuditEntry) -> PortResult<()>;
 
     /// Audit rows, newest first, at most `limit`.
-    async fn audits(&self, limit: usize) -> PortResult<Vec<AuditEntry>>;
+    async fn audits(&self, filter: &AuditFilter, limit: usize) -> PortResult<Vec<AuditEntry>>;
 
-    /// Puts an unreadable queue message aside, with its bytes.
+    /// Puts an unreadable queue message aside, with its bytes, under an id of the ledger's own.
     async fn put_aside(&self, message: &UnreadableMessage) -> PortResult<()>;
 
     /// Unreadable messages, newest first, at most `limit`.
     async fn unreadable(&self, limit: usize) -> PortResult<Vec<UnreadableMessage>>;
+
+    /// What [`Ledger::prune`] would delete in all its calls.
+    async fn prunable(&self, old: &Old) -> PortResult<Pruned>;
+
+    /// Deletes at most `rows_max` (1 or more) organizations and unreadable messages, and the runs that have no organizations left:
+    /// a short transaction, so that writers never wait long. To be repeated while [`Pruned::more`].
+    async fn prune(&self, old: &Old, rows_max: usize) -> PortResult<Pruned>;
+
+    /// The unreadable message of this id.
+    async fn unreadable_message(&self, id: u64) -> PortResult<Option<UnreadableMessage>>;
 }

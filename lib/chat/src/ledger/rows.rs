@@ -156,9 +156,53 @@ pub struct AuditEntry {
     pub outcome: String,
 }
 
+/// Which audit rows to list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AuditFilter {
+    /// Only this action.
+    pub action: Option<String>,
+    /// Only where the target contains these words.
+    pub target: Option<String>,
+    /// Only rows of this instant and later.
+    pub since: Option<Timestamp>,
+    /// Only rows before this instant.
+    pub until: Option<Timestamp>,
+}
+
+/// What is old enough to be pruned: finished or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Old {
+    /// Runs opened, and unreadable messages put aside, before this instant.
+    pub before: Timestamp,
+    /// The run in work, which stays however old it is.
+    pub except: Option<RunId>,
+}
+
+/// What was pruned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Pruned {
+    /// Runs.
+    pub runs: u64,
+    /// Their organizations.
+    pub organizations: u64,
+    /// Unreadable messages.
+    pub unreadable: u64,
+    /// Something old is left: prune again.
+    pub more: bool,
+}
+
+impl Pruned {
+    /// True when there was nothing old.
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// A queue message that nobody can read, kept with its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnreadableMessage {
+    /// By which it is found again, from 1; `None` before the ledger keeps it.
+    pub id: Option<u64>,
     /// The queue it came from.
     pub queue: String,
     /// Its bytes.

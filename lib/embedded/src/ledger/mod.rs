@@ -3,19 +3,22 @@
 //! Counts are never stored: they are counted from the states over an index that holds nothing else.
 
 mod attempts;
+mod compare;
 mod failures;
 mod notes;
 mod organizations;
+mod prune;
 mod rows;
 mod runs;
 mod settle;
+mod slowest;
 
 use std::collections::HashMap;
 
 use async_trait::async_trait;
 use chat::ledger::{
-    AuditEntry, Begun, ErrorClass, Failure, Filter, HistoryEntry, Item, NewRun, Progress, Run, RunOrganization,
-    Settlement, Stage, UnreadableMessage,
+    AuditEntry, AuditFilter, Begun, Comparison, ErrorClass, Failure, Filter, HistoryEntry, Item, NewRun, Old, Progress,
+    Pruned, Run, RunOrganization, Settlement, Stage, UnreadableMessage,
 };
 use chat::{Ledger, OrganizationId, PortResult, RunId, Timestamp};
 
@@ -92,6 +95,10 @@ impl Ledger for SqliteLedger {
         self.newest_runs(limit).await
     }
 
+    async fn opened_runs(&self, limit: usize) -> PortResult<Vec<Run>> {
+        self.newest_run_rows(limit).await
+    }
+
     async fn register(
         &self,
         run: &RunId,
@@ -134,6 +141,18 @@ impl Ledger for SqliteLedger {
         self.classes_of(run).await
     }
 
+    async fn slowest(&self, run: &RunId, limit: usize) -> PortResult<Vec<RunOrganization>> {
+        self.slowest_of(run, limit).await
+    }
+
+    async fn latest_failures(&self, run: &RunId, limit: usize) -> PortResult<Vec<RunOrganization>> {
+        self.latest_failures_of(run, limit).await
+    }
+
+    async fn compare(&self, before: &RunId, after: &RunId, examples: usize) -> PortResult<Comparison> {
+        self.compare_runs(before, after, examples).await
+    }
+
     async fn organizations(&self, run: &RunId, filter: &Filter, limit: usize) -> PortResult<Vec<RunOrganization>> {
         self.page_of(run, filter, limit).await
     }
@@ -154,8 +173,8 @@ impl Ledger for SqliteLedger {
         self.record_action(entry).await
     }
 
-    async fn audits(&self, limit: usize) -> PortResult<Vec<AuditEntry>> {
-        self.newest_audits(limit).await
+    async fn audits(&self, filter: &AuditFilter, limit: usize) -> PortResult<Vec<AuditEntry>> {
+        self.newest_audits(filter, limit).await
     }
 
     async fn put_aside(&self, message: &UnreadableMessage) -> PortResult<()> {
@@ -164,6 +183,18 @@ impl Ledger for SqliteLedger {
 
     async fn unreadable(&self, limit: usize) -> PortResult<Vec<UnreadableMessage>> {
         self.newest_unreadable(limit).await
+    }
+
+    async fn prunable(&self, old: &Old) -> PortResult<Pruned> {
+        self.count_old(old).await
+    }
+
+    async fn prune(&self, old: &Old, rows_max: usize) -> PortResult<Pruned> {
+        self.prune_old(old, rows_max).await
+    }
+
+    async fn unreadable_message(&self, id: u64) -> PortResult<Option<UnreadableMessage>> {
+        self.unreadable_of(id).await
     }
 }
 

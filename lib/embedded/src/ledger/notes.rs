@@ -1,6 +1,6 @@
 //! What people did, and messages that nobody can read.
 
-use chat::ledger::{AuditEntry, UnreadableMessage};
+use chat::ledger::{AuditEntry, AuditFilter, UnreadableMessage};
 use chat::{PortResult, Timestamp};
 
 use super::SqliteLedger;
@@ -21,11 +21,17 @@ impl SqliteLedger {
         Ok(())
     }
 
-    pub(super) async fn newest_audits(&self, limit: usize) -> PortResult<Vec<AuditEntry>> {
+    pub(super) async fn newest_audits(&self, filter: &AuditFilter, limit: usize) -> PortResult<Vec<AuditEntry>> {
         let rows: Vec<(i64, String, String, String, String, String)> = sqlx::query_as(
-            "SELECT at, actor, action, target, reason, outcome FROM audit ORDER BY at DESC, number DESC LIMIT ?1",
+            "SELECT at, actor, action, target, reason, outcome FROM audit
+             WHERE at >= ?2 AND at < ?3 AND (?4 IS NULL OR action = ?4) AND (?5 IS NULL OR instr(target, ?5) > 0)
+             ORDER BY at DESC, number DESC LIMIT ?1",
         )
         .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .bind(filter.since.map_or(i64::MIN, ms))
+        .bind(filter.until.map_or(i64::MAX, ms))
+        .bind(&filter.action)
+        .bind(&filter.target)
         .fetch_all(self.database.reader())
         .await
         .map_err(|e| self.database.error(e))?;
@@ -53,16 +59,32 @@ impl SqliteLedger {
     }
 
     pub(super) async fn newest_unreadable(&self, limit: usize) -> PortResult<Vec<UnreadableMessage>> {
-        let rows: Vec<(String, Vec<u8>, String, i64)> = sqlx::query_as(
-            "SELECT queue, body, cause, at FROM unreadable_messages ORDER BY at DESC, number DESC LIMIT ?1",
+        let rows: Vec<UnreadableRow> = sqlx::query_as(
+            "SELECT number, queue, body, cause, at FROM unreadable_messages ORDER BY at DESC, number DESC LIMIT ?1",
         )
         .bind(i64::try_from(limit).unwrap_or(i64::MAX))
         .fetch_all(self.database.reader())
         .await
         .map_err(|e| self.database.error(e))?;
-        let message = |(queue, body, cause, at)| UnreadableMessage { queue, body, cause, at: instant(at) };
-        Ok(rows.into_iter().map(message).collect())
+        Ok(rows.into_iter().map(unreadable).collect())
     }
+
+    pub(super) async fn unreadable_of(&self, id: u64) -> PortResult<Option<UnreadableMessage>> {
+        let row: Option<UnreadableRow> =
+            sqlx::query_as("SELECT number, queue, body, cause, at FROM unreadable_messages WHERE number = ?1")
+                .bind(i64::try_from(id).unwrap_or(i64::MAX))
+                .fetch_optional(self.database.reader())
+                .await
+                .map_err(|e| self.database.error(e))?;
+        Ok(row.map(unreadable))
+    }
+}
+
+/// Number, queue, body, cause, when.
+type UnreadableRow = (i64, String, Vec<u8>, String, i64);
+
+fn unreadable((number, queue, body, cause, at): UnreadableRow) -> UnreadableMessage {
+    UnreadableMessage { id: u64::try_from(number).ok(), queue, body, cause, at: instant(at) }
 }
 
 fn instant(ms: i64) -> Timestamp {

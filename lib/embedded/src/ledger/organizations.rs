@@ -82,7 +82,7 @@ impl SqliteLedger {
             "SELECT r.run AS run_name, ",
             organization_columns!(),
             " FROM runs AS r CROSS JOIN run_organizations AS o
-              WHERE o.run = r.number AND o.organization = ?1 ORDER BY r.opened_at DESC, r.number DESC LIMIT ?2"
+              WHERE o.run = r.number AND o.organization = ?1 AND r.run NOT GLOB 'pruned/*' ORDER BY r.opened_at DESC, r.number DESC LIMIT ?2"
         ))
         .bind(organization.as_i64())
         .bind(i64::try_from(limit).unwrap_or(i64::MAX))

@@ -51,7 +51,7 @@ impl SqliteLedger {
         let rows = sqlx::query(concat!(
             "SELECT number, ",
             run_columns!(),
-            " FROM runs ORDER BY opened_at DESC, number DESC LIMIT ?1"
+            " FROM runs WHERE run NOT GLOB 'pruned/*' ORDER BY opened_at DESC, number DESC LIMIT ?1"
         ))
         .bind(i64::try_from(limit).unwrap_or(i64::MAX))
         .fetch_all(&mut *tx)
@@ -62,6 +62,19 @@ impl SqliteLedger {
             runs.push(self.counted(&mut tx, &row).await?);
         }
         Ok(runs)
+    }
+
+    pub(super) async fn newest_run_rows(&self, limit: usize) -> PortResult<Vec<Run>> {
+        let rows = sqlx::query(concat!(
+            "SELECT ",
+            run_columns!(),
+            " FROM runs WHERE run NOT GLOB 'pruned/*' ORDER BY opened_at DESC, number DESC LIMIT ?1"
+        ))
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(self.database.reader())
+        .await
+        .map_err(|e| self.database.error(e))?;
+        rows.iter().map(|row| self.run_row(row)).collect()
     }
 
     /// The run of `row` with its organizations counted by state.
@@ -150,6 +163,6 @@ impl SqliteLedger {
     }
 }
 
-fn unknown(run: &RunId) -> PortError {
+pub(super) fn unknown(run: &RunId) -> PortError {
     PortError::refused(format!("the ledger knows no run {run}: open it first"))
 }

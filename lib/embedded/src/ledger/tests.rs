@@ -1,4 +1,4 @@
-use chat::ledger::{Figures, Item, NewRun, Scope, Settlement, Stage, State};
+use chat::ledger::{Change, Figures, Item, NewRun, Scope, Settlement, Stage, State};
 use chat::{Ledger as _, MessageId, OrganizationId, Policy, RunId, Timestamp};
 use sqlx::Row as _;
 
@@ -86,6 +86,24 @@ async fn the_views_tell_what_the_tables_hold() {
             .await
             .expect("failed_organizations");
     assert_eq!(failed, [("newer".to_owned(), 1, "parked".to_owned())]);
+}
+
+#[tokio::test]
+async fn runs_of_many_pages_are_compared_to_their_ends() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ledger = open(&folder, Access::Write).await;
+    let all = filled(&ledger, "all", 1, 45_000).await;
+    let some = filled(&ledger, "some", 2, 0).await;
+    // Pages of the two end at different organizations, and one run is read to its end alone.
+    let ids: Vec<_> = organizations(41_000).into_iter().filter(|id| id.get() % 7 != 3).collect();
+    ledger.register(&some, &ids, None, Timestamp::from_millis(2)).await.expect("registered");
+    for (before, after, gone) in [(&all, &some, Change::OnlyBefore), (&some, &all, Change::OnlyAfter)] {
+        let compared = ledger.compare(before, after, 1).await.expect("compared");
+        assert_eq!(compared.same, ids.len() as u64);
+        let found: Vec<_> = compared.differences.iter().map(|d| (d.change, d.organizations)).collect();
+        assert_eq!(found, [(gone, 45_000 - ids.len() as u64)]);
+        assert_eq!(compared.differences[0].examples[0].organization.get(), 3);
+    }
 }
 
 #[tokio::test]

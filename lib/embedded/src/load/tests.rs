@@ -121,3 +121,46 @@ async fn another_epoch_than_the_stores_is_refused_before_anything_changes() {
     assert!(matches!(run(&store, &other).await, Err(ImportError::Load { .. })));
     assert_eq!(content(&store).await, before);
 }
+
+/// A folder whose messages tell what they say.
+fn telling(messages: &str) -> TempDir {
+    let dir = folder("free", "");
+    let text = format!("room_id,message_id,deleted,author_id,body\n{messages}");
+    fs::write(dir.path().join("messages.csv"), text).expect("a file");
+    dir
+}
+
+/// What room 100 says, newest first: id, author and body, or nothing of a deleted message.
+async fn said(store: &TempDir) -> Vec<(u64, Option<(Option<u64>, String)>)> {
+    let dir = DataDir::open(store.path(), Access::Read, "test").await.expect("a data directory");
+    let messages = LmdbMessages::open(&dir.messages(), MapSize::new(16 << 20).expect("a size")).expect("messages");
+    let request = chat::MessagePageRequest { room: RoomId::from_bits(100), below: MessageId::MAX, limit: 100 };
+    let page = chat::Messages::page(&messages, &request).await.expect("a page");
+    let content = |content: Content| (content.author.map(|author| author.get()), content.body);
+    page.messages.into_iter().map(|message| (message.id.get(), message.content.map(content))).collect()
+}
+
+#[tokio::test]
+async fn bodies_are_kept_of_live_messages_alone() {
+    let store = TempDir::new().expect("a folder");
+    let text = "100,7,0,10,newest\n101,5,0,10,elsewhere\n100,6,1,10,deleted\n100,3,0,,\"two\nlines\"\n";
+    let some = |author, body: &str| Some((author, body.to_owned()));
+    let expected = vec![(7, some(Some(10), "newest")), (6, None), (3, some(None, "two\nlines"))];
+    for _ in 0..2 {
+        run(&store, &telling(text)).await.expect("an import");
+        assert_eq!(said(&store).await, expected);
+    }
+    // An import by ids alone keeps what is said, and takes it from what it deletes, for ever.
+    run(&store, &folder("free", "100,7,1\n100,8,0\n")).await.expect("an import");
+    let expected = vec![(7, None), (6, None), (3, some(None, "two\nlines"))];
+    assert_eq!(said(&store).await, expected);
+    run(&store, &telling(text)).await.expect("an import");
+    assert_eq!(said(&store).await, expected);
+}
+
+#[tokio::test]
+async fn an_import_without_bodies_makes_no_store_for_them() {
+    let store = TempDir::new().expect("a folder");
+    run(&store, &folder("free", "100,7,0\n")).await.expect("an import");
+    assert!(!store.path().join("messages").exists());
+}

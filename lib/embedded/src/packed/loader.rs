@@ -99,6 +99,11 @@ impl Loader {
         Ok(())
     }
 
+    /// Commits what is gathered, so that it can be read; the load goes on.
+    pub fn flush(&mut self) -> PortResult<()> {
+        if self.rooms.is_empty() { Ok(()) } else { self.commit(false) }
+    }
+
     /// Commits the rest and forgets the resume point.
     pub fn finish(mut self) -> PortResult<LoadReport> {
         self.commit(true)?;

@@ -182,6 +182,13 @@ impl IdSets {
         Ok(self.newest.last(txn)?.map(|(room, _)| RoomId::from_bits(room)))
     }
 
+    /// The smallest room above `above` that has a block.
+    pub(super) fn next_room(&self, txn: &RoTxn, above: Option<RoomId>) -> Result<Option<RoomId>, Failure> {
+        let start = above.map_or(Bound::Unbounded, |above| Bound::Excluded(above.get()));
+        let first = self.newest.range(txn, &(start, Bound::Unbounded))?.next().transpose()?;
+        Ok(first.map(|(room, _)| RoomId::from_bits(room)))
+    }
+
     /// How many blocks there are, and their ids. Reads every block's header.
     pub(super) fn count(&self, txn: &RoTxn) -> Result<(u64, u64), Failure> {
         let (mut blocks, mut ids) = (0, 0);

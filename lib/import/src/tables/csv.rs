@@ -4,17 +4,18 @@ use std::fs::File;
 
 use ::csv::{ByteRecord, ReaderBuilder};
 
-use super::{BATCH_ROWS, BadCell, Batch, Column, Kind, Numbers, Read, find_columns, plan, shown};
-use crate::{ImportError, Reason, Table, source::TableFile};
+use super::{
+    BATCH_BYTES, BATCH_ROWS, BadCell, Batch, Column, Found, Kind, NO_ID, Numbers, Read, find_columns, name_kind, plan,
+    shown,
+};
+use crate::{ImportError, Reason, source::TableFile};
 
 /// A CSV file.
 pub(super) struct Csv {
-    table: Table,
     file: String,
     reader: ::csv::Reader<File>,
     fields: usize,
-    places: Vec<Option<usize>>,
-    ignored: Vec<String>,
+    found: Found,
     record: ByteRecord,
 }
 
@@ -26,9 +27,8 @@ impl Csv {
         let header = reader.byte_headers().map_err(|source| broken(&file.name, source))?;
         let header = header.iter().map(|name| shown(name.trim_ascii()).trim_start_matches('\u{feff}').to_owned());
         let present: Vec<String> = header.collect();
-        let (places, ignored) = find_columns(file.table, &file.name, &present)?;
-        let (table, file, record) = (file.table, file.name.clone(), ByteRecord::new());
-        Ok(Self { table, file, reader, fields: present.len(), places, ignored, record })
+        let found = find_columns(file.table, &file.name, &present)?;
+        Ok(Self { file: file.name.clone(), reader, fields: present.len(), found, record: ByteRecord::new() })
     }
 }
 
@@ -39,9 +39,10 @@ fn broken(file: &str, source: ::csv::Error) -> ImportError {
 
 impl Read for Csv {
     fn read(&mut self, batch: &mut Batch) -> Result<bool, ImportError> {
-        batch.clear(self.table, Numbers::Lines(Vec::with_capacity(BATCH_ROWS)));
-        let Batch { rows, columns, bad, numbers: Numbers::Lines(lines) } = batch else { return Ok(false) };
-        while *rows < BATCH_ROWS {
+        let Found { columns: of_table, places, .. } = &self.found;
+        batch.clear(of_table.len(), Numbers::Lines(Vec::with_capacity(BATCH_ROWS)));
+        let Batch { rows, columns, texts, bad, numbers: Numbers::Lines(lines) } = batch else { return Ok(false) };
+        while *rows < BATCH_ROWS && texts.bytes() < BATCH_BYTES {
             let more = self.reader.read_byte_record(&mut self.record).map_err(|source| broken(&self.file, source))?;
             if !more {
                 break;
@@ -52,9 +53,14 @@ impl Read for Csv {
                 let value = format!("{} instead of {}", self.record.len(), self.fields);
                 bad.push(BadCell { row: *rows, column: "", reason: Reason::FieldCount, value });
             }
-            for ((column, place), values) in self.table.columns().iter().zip(&self.places).zip(columns.iter_mut()) {
-                let field = place.and_then(|place| self.record.get(place)).unwrap_or_default().trim_ascii();
-                match parse(column, field) {
+            for ((column, place), values) in of_table.iter().zip(places).zip(columns.iter_mut()) {
+                let field = place.and_then(|place| self.record.get(place)).unwrap_or_default();
+                // Blanks around a text belong to it.
+                let (field, parsed) = match column.kind {
+                    Kind::Text => (field, texts.push(field).map(|()| NO_ID)),
+                    _ => (field.trim_ascii(), parse(column, field.trim_ascii())),
+                };
+                match parsed {
                     Ok(value) => values.push(value),
                     Err(reason) => {
                         values.push(0);
@@ -74,7 +80,11 @@ impl Read for Csv {
     }
 
     fn ignored(&self) -> &[String] {
-        &self.ignored
+        &self.found.ignored
+    }
+
+    fn tells(&self) -> bool {
+        self.found.tells()
     }
 }
 
@@ -84,6 +94,7 @@ fn parse(column: &Column, field: &[u8]) -> Result<u64, Reason> {
     }
     match column.kind {
         Kind::Number => number(field).ok_or(Reason::NotANumber),
+        Kind::NameKind => name_kind(field).ok_or(Reason::UnknownKind),
         Kind::Plan => plan(field).ok_or(Reason::UnknownPlan),
         Kind::Flag => match field {
             b"0" => Ok(0),
@@ -92,6 +103,7 @@ fn parse(column: &Column, field: &[u8]) -> Result<u64, Reason> {
             _ if field.eq_ignore_ascii_case(b"true") => Ok(1),
             _ => Err(Reason::NotAFlag),
         },
+        Kind::Text => Ok(NO_ID),
     }
 }
 

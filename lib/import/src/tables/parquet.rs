@@ -17,16 +17,19 @@ use parquet::{
     schema::types::ColumnDescriptor,
 };
 
-use super::{BATCH_ROWS, BadCell, Batch, Column, Kind, Numbers, Read, find_columns, plan, shown};
-use crate::{ImportError, Reason, Table, source::TableFile};
+use super::{
+    BATCH_ROWS, BadCell, Batch, Column, Found, Kind, Numbers, Read, Texts, find_columns, name_kind, plan, shown,
+};
+use crate::{ImportError, Reason, source::TableFile};
+
+/// Rows of a batch with texts: each can be long.
+const TEXT_ROWS: usize = 128;
 
 /// A Parquet file.
 pub(super) struct Parquet {
-    table: Table,
     file: String,
     reader: SerializedFileReader<File>,
-    places: Vec<Option<usize>>,
-    ignored: Vec<String>,
+    found: Found,
     total: u64,
     /// The row group that is opened next.
     next_group: usize,
@@ -47,16 +50,16 @@ impl Parquet {
         let reader = SerializedFileReader::new(opened).map_err(|source| broken(&file.name, None, source))?;
         let schema = reader.metadata().file_metadata().schema_descr_ptr();
         let present: Vec<String> = schema.columns().iter().map(|column| column.path().string()).collect();
-        let (places, ignored) = find_columns(file.table, &file.name, &present)?;
-        for (column, place) in file.table.columns().iter().zip(&places) {
+        let found = find_columns(file.table, &file.name, &present)?;
+        for (column, place) in found.columns.iter().zip(&found.places) {
             if let Some(place) = *place {
                 check_type(column, &schema.column(place), &file.name)?;
             }
         }
         let total = reader.metadata().file_metadata().num_rows();
-        let (table, file, total) = (file.table, file.name.clone(), u64::try_from(total).unwrap_or_default());
+        let (file, total) = (file.name.clone(), u64::try_from(total).unwrap_or_default());
         let cursors = Vec::new();
-        Ok(Self { table, file, reader, places, ignored, total, next_group: 0, left: 0, cursors, given: 0 })
+        Ok(Self { file, reader, found, total, next_group: 0, left: 0, cursors, given: 0 })
     }
 
     fn open_group(&mut self) -> Result<(), ImportError> {
@@ -64,7 +67,7 @@ impl Parquet {
         self.left = usize::try_from(group.metadata().num_rows()).unwrap_or_default();
         self.next_group += 1;
         self.cursors.clear();
-        for (column, place) in self.table.columns().iter().zip(&self.places) {
+        for (column, place) in self.found.columns.iter().zip(&self.found.places) {
             let open = |place| Cursor::open(group.as_ref(), place).map_err(|e| broken(&self.file, Some(column), e));
             self.cursors.push(place.map(open).transpose()?);
         }
@@ -97,7 +100,7 @@ fn check_type(column: &Column, found: &ColumnDescriptor, file: &str) -> Result<(
     };
     let fits = match (column.kind, found.physical_type()) {
         (Kind::Number, Type::INT64 | Type::INT32) => plain_integer,
-        (Kind::Flag, Type::BOOLEAN) | (Kind::Plan, Type::BYTE_ARRAY) => true,
+        (Kind::Flag, Type::BOOLEAN) | (Kind::Plan | Kind::NameKind | Kind::Text, Type::BYTE_ARRAY) => true,
         _ => false,
     };
     // A repeated or nested value has more levels than "there or not".
@@ -121,27 +124,37 @@ impl Read for Parquet {
     }
 
     fn ignored(&self) -> &[String] {
-        &self.ignored
+        &self.found.ignored
+    }
+
+    fn tells(&self) -> bool {
+        self.found.tells()
     }
 }
 
 impl Parquet {
     fn read_unguarded(&mut self, batch: &mut Batch) -> Result<bool, ImportError> {
-        batch.clear(self.table, Numbers::From(self.given + 1));
+        batch.clear(self.found.columns.len(), Numbers::From(self.given + 1));
         while self.left == 0 {
             if self.next_group == self.reader.num_row_groups() {
                 return Ok(false);
             }
             self.open_group()?;
         }
-        let rows = self.left.min(BATCH_ROWS);
-        for (place, column) in self.table.columns().iter().enumerate() {
+        let texts = self.found.columns.iter().any(|column| column.kind == Kind::Text);
+        let rows = self.left.min(if texts { TEXT_ROWS } else { BATCH_ROWS });
+        for (place, column) in self.found.columns.iter().enumerate() {
             let Some(cursor) = &mut self.cursors[place] else {
                 batch.columns[place].resize(rows, column.default.unwrap_or_default());
                 continue;
             };
             let failed = |error| broken(&self.file, Some(column), error);
-            cursor.read(rows, column, &mut batch.columns[place], &mut batch.bad).map_err(failed)?;
+            match cursor {
+                Cursor::Text(typed) if column.kind == Kind::Text => {
+                    typed.read_texts(rows, column, &mut batch.texts, &mut batch.bad).map_err(failed)?;
+                }
+                cursor => cursor.read(rows, column, &mut batch.columns[place], &mut batch.bad).map_err(failed)?,
+            }
         }
         batch.rows = rows;
         batch.bad.sort_by_key(|bad| bad.row);
@@ -201,15 +214,53 @@ impl Cursor {
             Self::Int(typed, false) => typed.read(rows, column, out, bad, |&value| signed(value.into())),
             Self::Flag(typed) => typed.read(rows, column, out, bad, |&value| Ok(value.into())),
             Self::Text(typed) => typed.read(rows, column, out, bad, |value: &ByteArray| {
-                plan(value.data()).ok_or_else(|| (Reason::UnknownPlan, shown(value.data())))
+                let (known, reason) = match column.kind {
+                    Kind::NameKind => (name_kind(value.data()), Reason::UnknownKind),
+                    _ => (plan(value.data()), Reason::UnknownPlan),
+                };
+                known.ok_or_else(|| (reason, shown(value.data())))
             }),
         }
+    }
+}
+
+impl Typed<ByteArrayType> {
+    /// Reads exactly `rows` texts and notes the bad ones; none is an empty one.
+    fn read_texts(
+        &mut self,
+        rows: usize,
+        column: &Column,
+        out: &mut Texts,
+        bad: &mut Vec<BadCell>,
+    ) -> Result<(), ParquetError> {
+        let values = self.fill(rows)?;
+        let mut values = self.values[..values].iter();
+        let all = self.levels.is_empty();
+        for row in 0..rows {
+            let value = if all || self.levels.get(row).is_some_and(|level| *level > 0) { values.next() } else { None };
+            let text = value.map(ByteArray::data).unwrap_or_default();
+            if let Err(reason) = out.push(text) {
+                bad.push(BadCell { row, column: column.names[0], reason, value: shown(text) });
+            }
+        }
+        Ok(())
     }
 }
 
 impl<T: DataType> Typed<T> {
     fn new(reader: ColumnReader) -> Self {
         Self { reader: get_typed_column_reader(reader), levels: Vec::new(), values: Vec::new() }
+    }
+
+    /// Reads exactly `rows` records; answers how many of them have a value.
+    fn fill(&mut self, rows: usize) -> Result<usize, ParquetError> {
+        self.levels.clear();
+        self.values.clear();
+        let (records, values, _) = self.reader.read_records(rows, Some(&mut self.levels), None, &mut self.values)?;
+        if records != rows {
+            return Err(ParquetError::EOF(format!("it ends {} rows early", rows - records)));
+        }
+        Ok(values)
     }
 
     fn read(
@@ -220,12 +271,7 @@ impl<T: DataType> Typed<T> {
         bad: &mut Vec<BadCell>,
         convert: impl Fn(&T::T) -> Result<u64, (Reason, String)>,
     ) -> Result<(), ParquetError> {
-        self.levels.clear();
-        self.values.clear();
-        let (records, values, _) = self.reader.read_records(rows, Some(&mut self.levels), None, &mut self.values)?;
-        if records != rows {
-            return Err(ParquetError::EOF(format!("it ends {} rows early", rows - records)));
-        }
+        let values = self.fill(rows)?;
         let mut take = |row, value| match convert(value) {
             Ok(number) => number,
             Err((reason, value)) => {

@@ -88,7 +88,7 @@ fn a_meta_file_that_disagrees_with_the_store_is_refused_and_a_missing_one_takes_
     assert_eq!(open().expect("a folder").epoch, epoch(5));
     fs::write(dir.path().join("meta.json"), "{\"epoch_ms\": 6}").expect("a file");
     assert!(
-        matches!(open(), Err(crate::ImportError::EpochDisagrees { told, fixed }) if told == epoch(6) && fixed == epoch(5))
+        matches!(open(), Err(crate::ImportError::EpochDisagrees { told, fixed, .. }) if told == epoch(6) && fixed == epoch(5))
     );
 }
 

@@ -18,8 +18,8 @@ use parquet::{
 use tempfile::TempDir;
 
 use crate::{
-    Account, ImportError, ImportOptions, ImportReport, Load, Membership, OrganizationRooms, Reason, RoomMessages,
-    Source, import,
+    Account, ImportError, ImportOptions, ImportReport, Load, Membership, MessageBody, Name, NameKind,
+    OrganizationRooms, Reason, RoomMessages, Source, import,
 };
 
 /// Three organizations, five accounts, four rooms; account 14 is inactive, 12 left room 102, room 103 is shared, 104 is empty.
@@ -106,8 +106,11 @@ pub(super) struct Content {
     pub(super) rooms: Vec<RoomId>,
     pub(super) memberships: Vec<Membership>,
     pub(super) organization_rooms: Vec<OrganizationRooms>,
+    pub(super) names: Vec<Name>,
     pub(super) live: BTreeMap<u64, BTreeSet<u64>>,
     pub(super) tombstoned: BTreeMap<u64, BTreeSet<u64>>,
+    /// Room and id → author and body.
+    pub(super) bodies: BTreeMap<(u64, u64), (Option<u64>, String)>,
 }
 
 /// A store in memory that keeps the port's promises and fails after so many calls as `calls_left` says.
@@ -136,6 +139,11 @@ impl Memory {
 
 #[async_trait]
 impl Load for Memory {
+    async fn known_names(&mut self, after: Option<(NameKind, u64)>, limit: usize) -> PortResult<Vec<Name>> {
+        let above = self.visible.names.iter().filter(|name| after.is_none_or(|after| (name.kind, name.id) > after));
+        Ok(above.take(limit).cloned().collect())
+    }
+
     async fn begin(&mut self, source: &Source) -> PortResult<()> {
         self.pending = Content::default();
         self.source = Some(source.clone());
@@ -167,10 +175,16 @@ impl Load for Memory {
         self.call()
     }
 
+    async fn names(&mut self, rows: &[Name]) -> PortResult<()> {
+        self.pending.names.extend_from_slice(rows);
+        self.pending.names.sort_by_key(|name| (name.kind, name.id));
+        self.call()
+    }
+
     async fn publish(&mut self) -> PortResult<Option<RoomId>> {
         self.call()?;
-        let (live, tombstoned) = (self.visible.live.clone(), self.visible.tombstoned.clone());
-        self.visible = Content { live, tombstoned, ..std::mem::take(&mut self.pending) };
+        let Content { live, tombstoned, bodies, .. } = std::mem::take(&mut self.visible);
+        self.visible = Content { live, tombstoned, bodies, ..std::mem::take(&mut self.pending) };
         let source = self.source.clone().expect("begun");
         let reached = self.unfinished.take().filter(|(other, _)| *other == source).and_then(|(_, reached)| reached);
         self.unfinished = Some((source, reached));
@@ -188,7 +202,19 @@ impl Load for Memory {
             let tombstoned = self.visible.tombstoned.entry(room).or_default();
             tombstoned.extend(messages.tombstoned.iter().map(|id| id.get()));
             live.retain(|id| !tombstoned.contains(id));
+            self.visible.bodies.retain(|(of, id), _| *of != room || !tombstoned.contains(id));
             self.unfinished.as_mut().expect("published").1 = Some(messages.room);
+        }
+        Ok(())
+    }
+
+    async fn bodies(&mut self, rows: &[MessageBody]) -> PortResult<()> {
+        for row in rows {
+            self.call()?;
+            let key = (row.room.get(), row.id.get());
+            if self.visible.live.get(&key.0).is_some_and(|live| live.contains(&key.1)) {
+                self.visible.bodies.insert(key, (row.author.map(|author| author.get()), row.body.clone()));
+            }
         }
         Ok(())
     }

@@ -18,18 +18,13 @@ CREATE TABLE IF NOT EXISTS accounts (
 ) ENGINE = InnoDB;
 
 CREATE TABLE IF NOT EXISTS rooms (
-    id BIGINT PRIMARY KEY,
-    deleted BOOLEAN NOT NULL DEFAULT FALSE,
-    -- Where in the log the last change stands; NULL = older than the log. The order of positions, which go to 2^64 - 1: position - 2^63.
-    position BIGINT
+    id BIGINT PRIMARY KEY
 ) ENGINE = InnoDB;
 
+-- Current memberships.
 CREATE TABLE IF NOT EXISTS memberships (
     account BIGINT NOT NULL,
     room BIGINT NOT NULL,
-    -- False for one that has ended, whose position still counts.
-    joined BOOLEAN NOT NULL,
-    position BIGINT,
     PRIMARY KEY (account, room),
     FOREIGN KEY (account) REFERENCES accounts (id),
     FOREIGN KEY (room) REFERENCES rooms (id)

@@ -19,18 +19,13 @@ CREATE TABLE accounts (
 CREATE INDEX accounts_by_organization ON accounts (organization, active);
 
 CREATE TABLE rooms (
-    id BIGINT PRIMARY KEY,
-    deleted BOOLEAN NOT NULL DEFAULT FALSE,
-    -- Where in the log the last change stands; NULL = older than the log. The order of positions, which go to 2^64 - 1: position - 2^63.
-    position BIGINT
+    id BIGINT PRIMARY KEY
 );
 
+-- Current memberships.
 CREATE TABLE memberships (
     account BIGINT NOT NULL REFERENCES accounts (id),
     room BIGINT NOT NULL REFERENCES rooms (id),
-    -- False for one that has ended, whose position still counts.
-    joined BOOLEAN NOT NULL,
-    position BIGINT,
     PRIMARY KEY (account, room)
 );
 

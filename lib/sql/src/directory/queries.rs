@@ -35,7 +35,7 @@ impl Default for DirectoryQueries {
                 SELECT DISTINCT accounts.organization, memberships.room
                 FROM accounts
                 JOIN memberships ON memberships.account = accounts.id
-                WHERE accounts.organization IN (:ids) AND accounts.active AND memberships.joined"
+                WHERE accounts.organization IN (:ids) AND accounts.active"
                 .to_owned(),
         }
     }

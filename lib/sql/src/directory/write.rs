@@ -42,16 +42,16 @@ const MYSQL: Statements = Statements {
         ON DUPLICATE KEY UPDATE organization = VALUES(organization), active = VALUES(active)",
     put_rooms: "
         INSERT INTO rooms (id) SELECT b.id FROM JSON_TABLE(:batch, '$[*]' COLUMNS (id BIGINT PATH '$')) AS b
-        ON DUPLICATE KEY UPDATE rooms.deleted = rooms.deleted",
+        ON DUPLICATE KEY UPDATE id = VALUES(id)",
     join: "
-        INSERT INTO memberships (account, room, joined)
-        SELECT b.account, b.room, TRUE
+        INSERT INTO memberships (account, room)
+        SELECT b.account, b.room
         FROM JSON_TABLE(:batch, '$[*]' COLUMNS (account BIGINT PATH '$[0]', room BIGINT PATH '$[1]')) AS b
-        ON DUPLICATE KEY UPDATE joined = TRUE",
+        ON DUPLICATE KEY UPDATE account = VALUES(account)",
     leave: "
-        UPDATE JSON_TABLE(:batch, '$[*]' COLUMNS (account BIGINT PATH '$[0]', room BIGINT PATH '$[1]')) AS b
+        DELETE m
+        FROM JSON_TABLE(:batch, '$[*]' COLUMNS (account BIGINT PATH '$[0]', room BIGINT PATH '$[1]')) AS b
         STRAIGHT_JOIN memberships AS m
-        SET m.joined = FALSE
         WHERE m.account = b.account AND m.room = b.room",
 };
 
@@ -71,13 +71,12 @@ const POSTGRES: Statements = Statements {
         INSERT INTO rooms (id) SELECT value::bigint FROM json_array_elements_text(:batch::json) AS b(value)
         ON CONFLICT DO NOTHING",
     join: "
-        INSERT INTO memberships (account, room, joined)
-        SELECT (value ->> 0)::bigint, (value ->> 1)::bigint, TRUE FROM json_array_elements(:batch::json) AS b(value)
-        ON CONFLICT (account, room) DO UPDATE SET joined = TRUE",
+        INSERT INTO memberships (account, room)
+        SELECT (value ->> 0)::bigint, (value ->> 1)::bigint FROM json_array_elements(:batch::json) AS b(value)
+        ON CONFLICT DO NOTHING",
     leave: "
-        UPDATE memberships AS m
-        SET joined = FALSE
-        FROM json_array_elements(:batch::json) AS b(value)
+        DELETE FROM memberships AS m
+        USING json_array_elements(:batch::json) AS b(value)
         WHERE m.account = (b.value ->> 0)::bigint AND m.room = (b.value ->> 1)::bigint",
 };
 

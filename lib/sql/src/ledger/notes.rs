@@ -1,10 +1,11 @@
 //! What people did, and messages that nobody can read.
 
 use chat::PortResult;
-use chat::ledger::{AuditEntry, UnreadableMessage};
+use chat::ledger::{AuditEntry, AuditFilter, UnreadableMessage};
 
 use super::SqlLedger;
 use crate::database::{ms, rows_max};
+use crate::row::Row;
 use crate::statement::Value;
 
 impl SqlLedger {
@@ -24,10 +25,22 @@ impl SqlLedger {
         tx.commit().await
     }
 
-    pub(super) async fn newest_audits(&self, limit: usize) -> PortResult<Vec<AuditEntry>> {
-        let sql =
-            "SELECT at, actor, action, target, reason, outcome FROM audit ORDER BY at DESC, number DESC LIMIT :limit";
-        let rows = self.database.fetch(sql, &[("limit", rows_max(limit).into())]).await?;
+    pub(super) async fn newest_audits(&self, filter: &AuditFilter, limit: usize) -> PortResult<Vec<AuditEntry>> {
+        let sql = "
+            SELECT at, actor, action, target, reason, outcome FROM audit
+            WHERE at >= :since AND at < :until
+                AND (:action IS NULL OR action = :action)
+                AND (:target IS NULL OR position(:target IN target) > 0)
+            ORDER BY at DESC, number DESC LIMIT :limit";
+        let text = |text: &'_ Option<String>| text.as_deref().map_or(Value::Text(None), |text| text.to_owned().into());
+        let values = [
+            ("since", filter.since.map_or(i64::MIN, ms).into()),
+            ("until", filter.until.map_or(i64::MAX, ms).into()),
+            ("action", text(&filter.action)),
+            ("target", text(&filter.target)),
+            ("limit", rows_max(limit).into()),
+        ];
+        let rows = self.database.fetch(sql, &values).await?;
         rows.iter()
             .map(|row| {
                 Ok(AuditEntry {
@@ -56,17 +69,24 @@ impl SqlLedger {
     }
 
     pub(super) async fn newest_unreadable(&self, limit: usize) -> PortResult<Vec<UnreadableMessage>> {
-        let sql = "SELECT queue, body, cause, at FROM unreadable_messages ORDER BY at DESC, number DESC LIMIT :limit";
-        let rows = self.database.fetch(sql, &[("limit", rows_max(limit).into())]).await?;
-        rows.iter()
-            .map(|row| {
-                Ok(UnreadableMessage {
-                    queue: row.text("queue")?,
-                    body: row.bytes("body")?,
-                    cause: row.text("cause")?,
-                    at: row.instant("at")?,
-                })
-            })
-            .collect()
+        let sql = "SELECT number, queue, body, cause, at FROM unreadable_messages
+                   ORDER BY at DESC, number DESC LIMIT :limit";
+        self.database.fetch(sql, &[("limit", rows_max(limit).into())]).await?.iter().map(unreadable).collect()
     }
+
+    pub(super) async fn unreadable_of(&self, id: u64) -> PortResult<Option<UnreadableMessage>> {
+        let sql = "SELECT number, queue, body, cause, at FROM unreadable_messages WHERE number = :id";
+        let id = i64::try_from(id).unwrap_or(i64::MAX);
+        self.database.fetch(sql, &[("id", id.into())]).await?.first().map(unreadable).transpose()
+    }
+}
+
+fn unreadable(row: &Row) -> PortResult<UnreadableMessage> {
+    Ok(UnreadableMessage {
+        id: Some(row.whole("number")?),
+        queue: row.text("queue")?,
+        body: row.bytes("body")?,
+        cause: row.text("cause")?,
+        at: row.instant("at")?,
+    })
 }

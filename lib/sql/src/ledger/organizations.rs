@@ -48,7 +48,7 @@ impl SqlLedger {
             "SELECT r.run AS run_name, ",
             organization_columns!(),
             " FROM runs AS r JOIN run_organizations AS o ON o.run = r.number AND o.organization = :organization
-             ORDER BY r.opened_at DESC, r.number DESC LIMIT :limit"
+             WHERE r.run NOT LIKE 'pruned/%' ORDER BY r.opened_at DESC, r.number DESC LIMIT :limit"
         );
         let values = [("organization", organization.as_i64().into()), ("limit", rows_max(limit).into())];
         let rows = self.database.fetch(sql, &values).await?;

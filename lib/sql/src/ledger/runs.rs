@@ -45,12 +45,21 @@ impl SqlLedger {
             "SELECT ",
             run_columns!(),
             ", o.state, count(o.organization) AS organizations, max(o.finished_at) AS last_finished_at
-             FROM (SELECT number FROM runs ORDER BY opened_at DESC, number DESC LIMIT :limit) AS newest
+             FROM (SELECT number FROM runs WHERE run NOT LIKE 'pruned/%' ORDER BY opened_at DESC, number DESC LIMIT :limit) AS newest
              JOIN runs AS r ON r.number = newest.number
              LEFT JOIN run_organizations AS o ON o.run = r.number
              GROUP BY r.number, o.state ORDER BY r.opened_at DESC, r.number DESC"
         );
         counted(&self.database.fetch(sql, &[("limit", rows_max(limit).into())]).await?)
+    }
+
+    pub(super) async fn newest_run_rows(&self, limit: usize) -> PortResult<Vec<Run>> {
+        let sql = concat!(
+            "SELECT ",
+            run_columns!(),
+            " FROM runs AS r WHERE r.run NOT LIKE 'pruned/%' ORDER BY r.opened_at DESC, r.number DESC LIMIT :limit"
+        );
+        self.database.fetch(sql, &[("limit", rows_max(limit).into())]).await?.iter().map(run_of).collect()
     }
 
     pub(super) async fn register_pending(
@@ -121,6 +130,6 @@ fn counted(rows: &[Row]) -> PortResult<Vec<Progress>> {
     Ok(runs)
 }
 
-fn unknown(run: &RunId) -> PortError {
+pub(super) fn unknown(run: &RunId) -> PortError {
     PortError::refused(format!("the ledger knows no run {run}: open it first"))
 }

@@ -1,6 +1,9 @@
-//! What a consumer did, counted while it does it.
+//! What a consumer did, counted while it does it: for its report and as metrics.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use metrics::{Counter, Gauge, Histogram};
 
 /// What a consumer did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,37 +26,99 @@ pub struct ConsumerReport {
     pub unreadable: u64,
 }
 
+/// How a message ends for this consumer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    Done,
+    Again,
+    Parked,
+    Buried,
+    Dropped,
+    Released,
+    Lost,
+    Unreadable,
+}
+
+impl Ending {
+    const ALL: [(Self, &'static str); 8] = [
+        (Self::Done, "done"),
+        (Self::Again, "again"),
+        (Self::Parked, "parked"),
+        (Self::Buried, "buried"),
+        (Self::Dropped, "dropped"),
+        (Self::Released, "released"),
+        (Self::Lost, "lost"),
+        (Self::Unreadable, "unreadable"),
+    ];
+}
+
 /// The same, while it is still counted.
-#[derive(Default)]
 pub(super) struct Counters {
-    pub(super) done: AtomicU64,
-    pub(super) again: AtomicU64,
-    pub(super) parked: AtomicU64,
-    pub(super) buried: AtomicU64,
-    pub(super) dropped: AtomicU64,
-    pub(super) released: AtomicU64,
-    pub(super) lost: AtomicU64,
-    pub(super) unreadable: AtomicU64,
+    job: &'static str,
+    counts: [AtomicU64; Ending::ALL.len()],
+    messages: [Counter; Ending::ALL.len()],
+    receive_failures: Counter,
+    redeliveries: Counter,
+    in_flight: Gauge,
+    handling: Histogram,
 }
 
 impl Counters {
-    /// What was counted so far.
-    pub(super) fn report(&self) -> ConsumerReport {
-        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        ConsumerReport {
-            done: get(&self.done),
-            again: get(&self.again),
-            parked: get(&self.parked),
-            buried: get(&self.buried),
-            dropped: get(&self.dropped),
-            released: get(&self.released),
-            lost: get(&self.lost),
-            unreadable: get(&self.unreadable),
+    pub(super) fn new(job: &'static str) -> Self {
+        Self {
+            job,
+            counts: Default::default(),
+            messages: Ending::ALL
+                .map(|(_, word)| metrics::counter!("lanner_messages_total", "job" => job, "ending" => word)),
+            receive_failures: metrics::counter!("lanner_receive_failures_total", "job" => job),
+            redeliveries: metrics::counter!("lanner_redeliveries_total", "job" => job),
+            in_flight: metrics::gauge!("lanner_messages_in_flight", "job" => job),
+            handling: metrics::histogram!("lanner_handling_seconds", "job" => job),
         }
     }
-}
 
-/// Counts one.
-pub(super) fn count(counter: &AtomicU64) {
-    counter.fetch_add(1, Ordering::Relaxed);
+    /// Counts a message.
+    pub(super) fn count(&self, ending: Ending) {
+        self.counts[ending as usize].fetch_add(1, Ordering::Relaxed);
+        self.messages[ending as usize].increment(1);
+    }
+
+    /// Counts an attempt that failed. Classes are few: they are words of the code, not of the input.
+    pub(super) fn attempt_failed(&self, class: &str) {
+        metrics::counter!("lanner_attempt_failures_total", "job" => self.job, "class" => class.to_owned()).increment(1);
+    }
+
+    pub(super) fn receive_failed(&self) {
+        self.receive_failures.increment(1);
+    }
+
+    pub(super) fn begun(&self, receive_count: u32) {
+        self.in_flight.increment(1);
+        if receive_count > 1 {
+            self.redeliveries.increment(1);
+        }
+    }
+
+    pub(super) fn ended(&self) {
+        self.in_flight.decrement(1);
+    }
+
+    pub(super) fn handled(&self, took: Duration) {
+        self.handling.record(took);
+    }
+
+    /// What was counted so far.
+    pub(super) fn report(&self) -> ConsumerReport {
+        let get = |ending: Ending| self.counts[ending as usize].load(Ordering::Relaxed);
+        ConsumerReport {
+            done: get(Ending::Done),
+            again: get(Ending::Again),
+            parked: get(Ending::Parked),
+            buried: get(Ending::Buried),
+            dropped: get(Ending::Dropped),
+            released: get(Ending::Released),
+            lost: get(Ending::Lost),
+            unreadable: get(Ending::Unreadable),
+        }
+    }
 }

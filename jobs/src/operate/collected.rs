@@ -1,0 +1,100 @@
+//! Organizations with what a computation needs of them, read in batches, and computed on all cores without writing anything.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use chat::{Access, Head, LimitRow, Organization, Policy, PortError, PortResult, RoomId, RunId, Timestamp, Version};
+use futures::{Stream, StreamExt as _};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::Ports;
+use crate::limits::{Computed, compute};
+
+/// Organizations that one task computes.
+pub(super) const UNIT: usize = 64;
+/// Rooms of one question for heads.
+const HEADS: usize = 10_000;
+/// Organizations of a unit that are computed at once where a page is a request.
+const WAITING: usize = 16;
+
+/// An organization with the rooms it sees now.
+#[derive(Clone, Debug)]
+pub(super) struct Collected {
+    pub(super) organization: Organization,
+    collected_at: Timestamp,
+    rooms: Vec<(RoomId, Head)>,
+}
+
+impl Collected {
+    /// Computes the limit as the job does.
+    pub(super) async fn compute(
+        &self,
+        ports: &Ports,
+        as_of: Timestamp,
+        policy: Policy,
+        run: &RunId,
+    ) -> PortResult<LimitRow> {
+        let plan_version = self.organization.plan_version;
+        let question = Computed {
+            run,
+            organization: self.organization.id,
+            policy,
+            version: Version { plan_version, as_of, collected_at: self.collected_at },
+            rooms_seen: u32::try_from(self.rooms.len()).unwrap_or(u32::MAX),
+            rooms: &self.rooms,
+        };
+        compute(&*ports.live_ids, ports.epoch, question).await
+    }
+}
+
+/// Reads the rooms of `organizations`, and their heads where the merge needs them.
+pub(super) async fn collect(ports: &Ports, organizations: Vec<Organization>) -> PortResult<Vec<Collected>> {
+    let collected_at = Timestamp::now();
+    let ids: Vec<_> = organizations.iter().map(|organization| organization.id).collect();
+    let rooms = ports.directory.rooms_of(&ids).await?;
+    let mut heads = Vec::new();
+    if ports.live_ids.access().needs_heads() {
+        let all: Vec<RoomId> = rooms.iter().flatten().copied().collect();
+        for some in all.chunks(HEADS) {
+            heads.extend(ports.heads.of(some).await?);
+        }
+    }
+    let mut heads = heads.into_iter();
+    let mut with_head = |room| (room, heads.next().unwrap_or(Head::Unknown));
+    let mut collected = |(organization, rooms): (Organization, Vec<RoomId>)| {
+        let rooms = rooms.into_iter().map(&mut with_head).collect();
+        Collected { organization, collected_at, rooms }
+    };
+    Ok(organizations.into_iter().zip(rooms).map(&mut collected).collect())
+}
+
+/// How many organizations of one unit are computed at once: where ids are local, waiting for nothing, one.
+pub(super) fn at_once(ports: &Ports) -> usize {
+    match ports.live_ids.access() {
+        Access::Local => 1,
+        Access::RoundTrip { .. } => WAITING,
+    }
+}
+
+/// Works on each unit in a task of its own, one per core at a time; answers in the order of the units.
+pub(super) fn on_all_cores<I, O, Fut>(
+    units: impl Stream<Item = PortResult<I>>,
+    work: impl Fn(I) -> Fut + Send + Sync + 'static,
+) -> impl Stream<Item = PortResult<O>>
+where
+    I: Send + 'static,
+    O: Send + 'static,
+    Fut: Future<Output = PortResult<O>> + Send + 'static,
+{
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let work = Arc::new(work);
+    let start = move |unit: PortResult<I>| {
+        let started = unit.map(|unit| AbortOnDropHandle::new(tokio::spawn(work(unit))));
+        async move {
+            let died =
+                |error| PortError::Refused { what: "a computation died".to_owned(), source: Some(Box::new(error)) };
+            started?.await.map_err(died)?
+        }
+    };
+    units.map(start).buffered(cores)
+}
