@@ -36,6 +36,7 @@ laws! {
     exact:
         of_two_processes_one_settles_an_organization,
         of_two_processes_each_attempt_counts,
+        batches_that_cross_wait_for_each_other_and_count,
         each_stage_counts_its_attempts_from_one,
         an_item_twice_in_a_batch_is_counted_twice,
         forgiving_takes_back_exactly_one_attempt,
@@ -865,4 +866,26 @@ async fn of_two_processes_each_attempt_counts(adapter: &Subject) {
     for attempt in 1..=40 {
         assert!(begun.contains(&Begun::Attempt(attempt)), "attempt {attempt} is missing: {begun:?}");
     }
+}
+
+/// Batches of the same organizations in opposite orders: nobody waits in a circle, and nothing is counted twice or lost.
+async fn batches_that_cross_wait_for_each_other_and_count(adapter: &Subject) {
+    let (folder, first) = filled(adapter, "r", 60).await;
+    let second = adapter.open(&folder).await;
+    let upward = items("r", 0..60);
+    let downward: Vec<Item> = upward.iter().rev().cloned().collect();
+    let work = async |ledger: &dyn Ledger, batch: &[Item]| {
+        for _ in 0..10 {
+            ledger.begin(Stage::CollectRooms, batch, at(4)).await.expect("begun");
+            ledger.fail(&[(batch[0].clone(), failure("x", "y"))]).await.expect("failed");
+        }
+        let ends: Vec<_> = batch.iter().map(|item| end("r", item.organization.get(), State::Done)).collect();
+        ledger.settle(&ends).await.expect("settled").into_iter().filter(|settled| *settled).count()
+    };
+    let (up, down) = join(work(&*first, &upward), work(&*second, &downward)).await;
+    assert_eq!(up + down, 60, "each was settled once");
+    // The faster one may settle while the other still begins.
+    let attempts: Vec<u32> = all(&*first, "r").await.iter().map(|row| row.attempts).collect();
+    assert!(attempts.iter().all(|attempts| (10..=20).contains(attempts)), "{attempts:?}");
+    assert!(attempts.iter().all(|first| *first == attempts[0]), "a call counts its whole batch: {attempts:?}");
 }

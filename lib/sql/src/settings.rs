@@ -11,7 +11,7 @@ use sqlx::postgres::PgConnectOptions;
 /// Which SQL the database speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
-    /// MySQL 8.0.19 or later, MariaDB 10.6 or later.
+    /// MySQL 8.0.22 or later, MariaDB 10.6 or later.
     MySql,
     /// PostgreSQL 13 or later.
     Postgres,

@@ -2,7 +2,7 @@
 
 CREATE TABLE IF NOT EXISTS organizations (
     id BIGINT PRIMARY KEY,
-    plan VARCHAR(4) CHARACTER SET ascii COLLATE ascii_bin NOT NULL CHECK (plan IN ('free', 'paid')),
+    plan VARCHAR(4) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL CHECK (plan IN ('free', 'paid')),
     -- Never falls; grows with every change of the plan.
     plan_version BIGINT NOT NULL,
     -- The pages of free organizations.

@@ -3,8 +3,8 @@
 CREATE TABLE IF NOT EXISTS runs (
     -- Stands for the run in run_organizations: names are long and there is a row for each organization.
     number BIGINT AUTO_INCREMENT PRIMARY KEY,
-    run VARCHAR(100) CHARACTER SET ascii COLLATE ascii_bin NOT NULL UNIQUE,
-    scope VARCHAR(16) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+    run VARCHAR(100) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL UNIQUE,
+    scope VARCHAR(16) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
     as_of BIGINT NOT NULL,
     max_messages BIGINT NOT NULL,
     -- Milliseconds; NULL = any age.
@@ -20,9 +20,9 @@ CREATE TABLE IF NOT EXISTS run_organizations (
     -- runs.number; the views show the run's name.
     run BIGINT NOT NULL,
     organization BIGINT NOT NULL,
-    state VARCHAR(16) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+    state VARCHAR(16) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
     -- The stage that was begun last, and its attempts.
-    stage VARCHAR(32) CHARACTER SET ascii COLLATE ascii_bin,
+    stage VARCHAR(32) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin,
     attempts BIGINT NOT NULL DEFAULT 0,
     rooms BIGINT NOT NULL DEFAULT 0,
     rooms_opened BIGINT NOT NULL DEFAULT 0,
@@ -47,10 +47,10 @@ CREATE TABLE IF NOT EXISTS limit_history (
     number BIGINT AUTO_INCREMENT PRIMARY KEY,
     organization BIGINT NOT NULL,
     as_of BIGINT NOT NULL,
-    run VARCHAR(100) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+    run VARCHAR(100) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
     old BIGINT,
     new BIGINT,
-    cause VARCHAR(16) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+    cause VARCHAR(16) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
     INDEX limit_history_by_organization (organization, as_of, number)
 ) ENGINE = InnoDB;
 
