@@ -7,13 +7,13 @@
 //! Makes data directories below `DIR` (the system's temporary folder if not given; removed at the end) and runs the release binary on
 //! them. First `extract-organizations` with 10,000 and with all free organizations: the peak of its memory, with and without mapped
 //! files. Then, beside that run, which stays in work, two finished runs of all organizations of which some hundred failed: seconds
-//! of each command that reads them, the least and the most of five; and of deleting one of them.
+//! and CPU seconds of each command that reads them, the least and the most of five; and of deleting one of them.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use chat::ledger::{AuditEntry, Failure, Figures, Item, NewRun, Scope, Settlement, Stage, State};
 use chat::{Day, Ledger, MessageId, OrganizationId, Policy, RunId, Timestamp};
 use clap::Parser;
@@ -51,8 +51,9 @@ async fn main() -> Result<()> {
     for organizations in [FEW, arguments.organizations] {
         let dir = folder.path().join(organizations.to_string());
         import(folder.path(), &dir, organizations)?;
-        let peak = peak_of(lanner(&dir, "extract-organizations --run in-work").spawn()?)?;
-        let Peak { seconds, anonymous_mb, all_mb } = peak;
+        let usage = usage_of(lanner(&dir, "extract-organizations --run in-work"))?;
+        check("extract-organizations", usage.code, &[0])?;
+        let Usage { seconds, anonymous_mb, all_mb, .. } = usage;
         println!(
             "extract-organizations, {organizations}: {seconds:.1} s, peak {anonymous_mb} MB, {all_mb} MB with mapped files"
         );
@@ -72,10 +73,9 @@ async fn main() -> Result<()> {
             println!("{line}: this binary has no such command");
         }
     }
-    let begun = Instant::now();
-    let mut prune = lanner(&dir, "runs prune --reason bench");
-    check("runs prune", prune.status()?.code(), &[0])?;
-    println!("runs prune, one run: {:.1} s", begun.elapsed().as_secs_f64());
+    let usage = usage_of(lanner(&dir, "runs prune --reason bench"))?;
+    check("runs prune", usage.code, &[0])?;
+    println!("runs prune, one run: {:.1} s, {:.1} CPU s", usage.seconds, usage.cpu_seconds);
     Ok(())
 }
 
@@ -109,50 +109,65 @@ fn import(folder: &Path, dir: &Path, organizations: u64) -> Result<()> {
 }
 
 /// What a process needed.
-struct Peak {
+struct Usage {
+    code: Option<i32>,
     seconds: f64,
-    /// Memory of its own.
+    /// User and system, in hundredths.
+    cpu_seconds: f64,
+    /// The peak of its own memory.
     anonymous_mb: u64,
-    /// Mapped files counted as well.
+    /// The peak with mapped files.
     all_mb: u64,
 }
 
-/// Watches a process until its end, some hundred times a second.
-fn peak_of(mut child: Child) -> Result<Peak> {
+/// Runs a command and watches it until its end, some hundred times a second.
+fn usage_of(mut command: Command) -> Result<Usage> {
     let begun = Instant::now();
+    let mut child = command.spawn()?;
     let (mut anonymous, mut all) = (0, 0);
-    loop {
-        if let Ok(status) = std::fs::read_to_string(format!("/proc/{}/status", child.id())) {
-            let kb = |name: &str| {
-                let line = status.lines().find_map(|line| line.strip_prefix(name));
-                line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
-            };
-            anonymous = anonymous.max(kb("RssAnon:"));
-            all = all.max(kb("VmHWM:"));
-        }
-        if let Some(status) = child.try_wait()? {
-            check("extract-organizations", status.code(), &[0])?;
-            let seconds = begun.elapsed().as_secs_f64();
-            return Ok(Peak { seconds, anonymous_mb: anonymous / 1_024, all_mb: all / 1_024 });
+    let cpu_seconds = loop {
+        let read = |name: &str| std::fs::read_to_string(format!("/proc/{}/{name}", child.id()));
+        let status = read("status")?;
+        let kb = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+        };
+        anonymous = anonymous.max(kb("RssAnon:"));
+        all = all.max(kb("VmHWM:"));
+        // What has ended is a zombie until it is waited for, and tells its time.
+        if status.contains("State:\tZ") {
+            let stat = read("stat")?;
+            let (_, fields) = stat.rsplit_once(')').context("/proc/PID/stat")?;
+            let ticks = fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<f64>().ok());
+            break ticks.sum::<f64>() / 100.0;
         }
         std::thread::sleep(Duration::from_millis(2));
-    }
+    };
+    let seconds = begun.elapsed().as_secs_f64();
+    let (anonymous_mb, all_mb) = (anonymous / 1_024, all / 1_024);
+    Ok(Usage { code: child.wait()?.code(), seconds, cpu_seconds, anonymous_mb, all_mb })
 }
 
 /// Prints how long a command takes; false when the binary does not know it.
 fn measure(dir: &Path, line: &str, codes: &[i32]) -> Result<bool> {
-    let mut seconds = Vec::new();
+    let (mut seconds, mut cpu_seconds) = (Vec::new(), Vec::new());
     for _ in 0..TIMES {
-        let begun = Instant::now();
-        let code = lanner(dir, line).status()?.code();
-        seconds.push(begun.elapsed().as_secs_f64());
-        if code == Some(2) {
+        let usage = usage_of(lanner(dir, line))?;
+        if usage.code == Some(2) {
             return Ok(false);
         }
-        check(line, code, codes)?;
+        check(line, usage.code, codes)?;
+        seconds.push(usage.seconds);
+        cpu_seconds.push(usage.cpu_seconds);
     }
-    seconds.sort_by(f64::total_cmp);
-    println!("{line}: {:.2} – {:.2} s", seconds[0], seconds[TIMES - 1]);
+    for figures in [&mut seconds, &mut cpu_seconds] {
+        figures.sort_by(f64::total_cmp);
+    }
+    let last = TIMES - 1;
+    println!(
+        "{line}: {:.2} – {:.2} s, {:.2} – {:.2} CPU s",
+        seconds[0], seconds[last], cpu_seconds[0], cpu_seconds[last]
+    );
     Ok(true)
 }
 
@@ -194,8 +209,9 @@ fn end(item: Item, days: u64, begun: Timestamp) -> Settlement {
         99 => State::Failed,
         _ => State::Done,
     };
-    let moved = if id % 5 == 0 { days } else { 0 };
-    let boundary = (id % 4 > 0).then(|| MessageId::from_bits(375_080_693_694_207_599 + (id * 1_000 - moved)));
+    let moved = if id.is_multiple_of(5) { days } else { 0 };
+    let boundary =
+        (!id.is_multiple_of(4)).then(|| MessageId::from_bits(375_080_693_694_207_599 + (id * 1_000 - moved)));
     let figures = Figures {
         rooms: 40,
         rooms_opened: 32,

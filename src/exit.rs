@@ -48,9 +48,32 @@ impl Failure {
         Self { error: self.error.context(path.display().to_string()), ..self }
     }
 
+    /// The same without any value that was given by reference.
+    pub(crate) fn without_secrets(self, layers: &crate::settings::Layers) -> Self {
+        if !layers.has_secrets() {
+            return self;
+        }
+        Self { error: anyhow::anyhow!("{}", layers.words_without_secrets(&self.error)), ..self }
+    }
+
     pub(crate) fn usage(words: impl std::fmt::Display) -> Self {
         Self::new(USAGE, anyhow::anyhow!("{words}"))
     }
+}
+
+/// The error and its causes, without repeating what a cause already says.
+pub(crate) fn in_words(error: &anyhow::Error) -> String {
+    let mut words = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if words.ends_with(&cause) {
+            continue;
+        }
+        if !words.is_empty() {
+            words.push_str(": ");
+        }
+        words.push_str(&cause);
+    }
+    words
 }
 
 impl From<anyhow::Error> for Failure {

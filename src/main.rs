@@ -11,11 +11,11 @@ mod wiring;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use commands::job::Worker;
 use commands::{
-    App, audit, compare, dead_letters, demo, explain, export, import, job, limits, messages, preview, rerun, retry,
-    run, runs, status, tables,
+    App, audit, compare, completion, dead_letters, demo, doctor, explain, export, import, job, limits, messages,
+    organizations, preview, rerun, retry, run, runs, status, tables,
 };
 use exit::{Failure, Outcome};
 use settings::{LogFormat, Settings};
@@ -64,14 +64,23 @@ enum Command {
     Limits(limits::LimitsCommand),
     #[command(subcommand)]
     DeadLetters(dead_letters::DeadLettersCommand),
+    #[command(subcommand)]
+    Organizations(organizations::OrganizationsCommand),
     ExtractOrganizations(job::ExtractArgs),
     /// Find the rooms of the organizations in the queue, until stopped
     CollectRooms,
     /// Merge the rooms of the organizations in the queue and store their limits, until stopped
     MergeNewest,
+    /// Check every configured system and say what to do about what is wrong
+    ///
+    /// Only reads, and waits for no system longer than 5 s. Exit codes: 0 nothing is wrong, 42 something has to be corrected, 75
+    /// something is unavailable now.
+    Doctor,
     /// List the jobs: what each reads and writes
     Jobs,
-    Settings(tables::SettingsArgs),
+    Settings(commands::settings::SettingsArgs),
+    Completion(completion::CompletionArgs),
+    Man(completion::ManArgs),
 }
 
 fn main() -> ExitCode {
@@ -83,25 +92,10 @@ fn main() -> ExitCode {
             if is_closed_pipe(&failure) {
                 return ExitCode::from(exit::DONE);
             }
-            eprintln!("lanner: {}", in_words(&failure.error));
+            eprintln!("lanner: {}", exit::in_words(&failure.error));
             ExitCode::from(failure.code)
         }
     }
-}
-
-/// The error and its causes, without repeating what a cause already says.
-fn in_words(error: &anyhow::Error) -> String {
-    let mut words = String::new();
-    for cause in error.chain().map(ToString::to_string) {
-        if words.ends_with(&cause) {
-            continue;
-        }
-        if !words.is_empty() {
-            words.push_str(": ");
-        }
-        words.push_str(&cause);
-    }
-    words
 }
 
 fn is_closed_pipe(failure: &Failure) -> bool {
@@ -117,20 +111,33 @@ fn execute(cli: &Cli) -> Outcome {
     let wrong = |error| Failure::new(exit::CONFIGURATION, error);
     match &cli.command {
         Command::Jobs => return tables::jobs(cli.json),
-        Command::Settings(args) => return tables::settings(cli.json, cli.config.as_deref(), args),
+        Command::Completion(args) => return completion::completion(Cli::command(), args),
+        Command::Man(args) => return completion::man(Cli::command(), cli.json, args),
+        Command::Settings(args) if args.only_defaults() => return commands::settings::defaults(),
         _ => {}
     }
-    let mut settings = Settings::load(cli.config.as_deref()).map_err(wrong)?;
-    if let Some(dir) = &cli.data_dir {
-        settings.data.dir.clone_from(dir);
-    } else if matches!(cli.command, Command::Demo(_)) {
+    let settings = match Settings::load(cli.config.as_deref(), cli.data_dir.as_deref()) {
+        Ok(settings) => settings,
+        Err(error) if matches!(cli.command, Command::Doctor) => return doctor::without_settings(cli.json, &error),
+        Err(error) => return Err(wrong(error)),
+    };
+    if let Command::Settings(args) = &cli.command {
+        return commands::settings::run(cli.json, &settings, args);
+    }
+    let layers = settings.layers().clone();
+    let outcome = execute_with(cli, settings);
+    outcome.map_err(|failure| if is_closed_pipe(&failure) { failure } else { failure.without_secrets(&layers) })
+}
+
+fn execute_with(cli: &Cli, mut settings: Settings) -> Outcome {
+    if cli.data_dir.is_none() && matches!(cli.command, Command::Demo(_)) {
         settings.data.dir = demo::DEFAULT_DIR.into();
     }
     let format = match settings.log.format {
         LogFormat::Text => telemetry::Format::Text,
         LogFormat::Json => telemetry::Format::Json,
     };
-    telemetry::start(&settings.log.filter, format).map_err(|error| wrong(error.into()))?;
+    telemetry::start(&settings.log.filter, format).map_err(|error| Failure::new(exit::CONFIGURATION, error))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(async {
         let stop = CancellationToken::new();
@@ -160,10 +167,12 @@ async fn command(app: &App, command: &Command) -> Outcome {
         Command::Messages(args) => messages::run(app, args).await,
         Command::Limits(command) => limits::run(app, command).await,
         Command::DeadLetters(command) => dead_letters::run(app, command).await,
+        Command::Organizations(command) => organizations::run(app, command).await,
         Command::ExtractOrganizations(args) => job::extract(app, args).await,
         Command::CollectRooms => job::work(app, Worker::CollectRooms).await,
         Command::MergeNewest => job::work(app, Worker::MergeNewest).await,
-        Command::Jobs | Command::Settings(_) => Ok(exit::DONE),
+        Command::Doctor => doctor::run(app).await,
+        Command::Jobs | Command::Settings(_) | Command::Completion(_) | Command::Man(_) => Ok(exit::DONE),
     }
 }
 

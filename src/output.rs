@@ -8,7 +8,7 @@ use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
 
 /// Columns of a table that is not on a terminal, and the most that a table takes on one.
-const WIDTH: u16 = 80;
+pub(crate) const WIDTH: usize = 80;
 
 /// Prints a line for whoever reads standard output. A reader that has seen enough (`lanner status --watch | head`) ends the
 /// program quietly.
@@ -81,11 +81,6 @@ impl JsonList {
     }
 }
 
-/// Words in lines of at most 80 columns; what has no blank to break at is cut.
-pub(crate) fn wrapped(text: &str) -> String {
-    table(&[Column::Text("")], [vec![text.to_owned()]]).trim_start_matches('\n').to_owned()
-}
-
 /// -1234 as -1,234, and 5 as +5.
 pub(crate) fn signed(number: i64) -> String {
     let sign = match number {
@@ -104,8 +99,13 @@ pub(crate) enum Column {
 
 /// A table of plain cells, without lines, at most 80 columns wide.
 pub(crate) fn table(columns: &[Column], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    arranged(columns, rows, WIDTH)
+}
+
+fn arranged(columns: &[Column], rows: impl IntoIterator<Item = Vec<String>>, width: usize) -> String {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(WIDTH);
+    let width = u16::try_from(width).unwrap_or(u16::MAX);
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
     let alignment = |column: &Column| match column {
         Column::Text(_) => CellAlignment::Left,
         Column::Number(_) => CellAlignment::Right,
@@ -133,6 +133,14 @@ pub(crate) fn facts(facts: &[(&str, String)]) -> String {
     lines.join("\n")
 }
 
+/// Prose in lines of at most 80 columns, each `indent` blanks in; what has no blank to break at is cut.
+pub(crate) fn wrapped(text: &str, indent: usize) -> String {
+    let lines = arranged(&[Column::Text("")], [vec![text.to_owned()]], WIDTH - indent);
+    let lines: Vec<String> =
+        lines.trim_start_matches('\n').lines().map(|line| format!("{:indent$}{line}", "")).collect();
+    lines.join("\n")
+}
+
 /// 1234567 as 1,234,567.
 pub(crate) fn thousands(number: u64) -> String {
     let digits = number.to_string();
@@ -146,16 +154,33 @@ pub(crate) fn thousands(number: u64) -> String {
     text
 }
 
-/// The beginning of a text, on one line, cut at `max` characters.
-pub(crate) fn brief(text: &str, max: usize) -> String {
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    if line.chars().count() <= max { line } else { line.chars().take(max).chain("...".chars()).collect() }
+/// 1536 as 1.5 KiB.
+pub(crate) fn bytes_in_words(bytes: u64) -> String {
+    let mut size = bytes as f64;
+    for unit in ["bytes", "KiB", "MiB", "GiB"] {
+        if size < 1024.0 {
+            let digits = usize::from(size.fract() > 0.0);
+            return format!("{size:.digits$} {unit}");
+        }
+        size /= 1024.0;
+    }
+    format!("{size:.1} TiB")
 }
 
 /// An instant for a table: to the minute.
 pub(crate) fn minute(time: Timestamp) -> String {
     let text = time.to_string();
     format!("{} {}", &text[..10], &text[11..16])
+}
+
+/// Characters of a text in a table's cell.
+pub(crate) const BRIEF: usize = 120;
+
+/// A text of any length as one line: its first `max` characters, control characters as blanks.
+pub(crate) fn brief(text: &str, max: usize) -> String {
+    let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
+    let line = words.collect::<Vec<_>>().join(" ");
+    if line.chars().count() <= max { line } else { line.chars().take(max).chain(['…']).collect() }
 }
 
 /// An id, or a dash.
@@ -205,6 +230,20 @@ mod tests {
         ] {
             assert_eq!(short(Duration::from_millis(ms)), text);
         }
+    }
+
+    #[test]
+    fn bytes_have_a_unit() {
+        for (bytes, text) in [(0, "0 bytes"), (1 << 10, "1 KiB"), (3 << 9, "1.5 KiB"), (256 << 30, "256 GiB")] {
+            assert_eq!(bytes_in_words(bytes), text);
+        }
+        assert_eq!(bytes_in_words(u64::MAX), "16777216.0 TiB");
+    }
+
+    #[test]
+    fn a_brief_text_is_one_line() {
+        assert_eq!(brief("room 12\n is gone", BRIEF), "room 12 is gone");
+        assert_eq!(brief(&"é".repeat(5_000), 7), "ééééééé…");
     }
 
     #[test]

@@ -1,4 +1,6 @@
-//! Settings to ports. The only file that names an adapter.
+//! Settings to ports. The only file that names an adapter, with those that check one.
+
+mod check_embedded;
 
 use std::sync::Arc;
 
@@ -7,7 +9,9 @@ use embedded::{
     EmbeddedDump, EmbeddedLoad, LmdbHeads, LmdbLimits, LmdbLiveIds, LmdbMessages, MapSize, OpenError, PackedIndex,
     SqliteDirectory, SqliteLedger, SqliteQueue,
 };
+use futures::future::BoxFuture;
 use import::export::ExportSource;
+use jobs::operate::doctor::Finding;
 use jobs::{ORGANIZATION_QUEUE, Ports, ROOM_QUEUE};
 
 use crate::exit::{self, Failure};
@@ -18,6 +22,8 @@ pub(crate) use embedded::{Access, DataDir};
 /// Ports, and what keeps them open.
 pub(crate) struct Opened {
     pub(crate) ports: Ports,
+    /// The directory for changes: it is Lanner's own.
+    pub(crate) owned_directory: Arc<dyn chat::OwnedDirectory>,
     _data_dir: DataDir,
 }
 
@@ -33,17 +39,10 @@ pub(crate) async fn open(settings: &Settings, access: Access, command: &str) -> 
         }
     };
     let Run { ledger, limits, organization_queue, room_queue } = run_stores(settings, &data_dir).await?;
-    let ports = Ports {
-        directory: Arc::new(directory),
-        heads,
-        live_ids,
-        limits,
-        ledger,
-        organization_queue,
-        room_queue,
-        epoch,
-    };
-    Ok(Opened { ports, _data_dir: data_dir })
+    let directory = Arc::new(directory);
+    let ports =
+        Ports { directory: directory.clone(), heads, live_ids, limits, ledger, organization_queue, room_queue, epoch };
+    Ok(Opened { ports, owned_directory: directory, _data_dir: data_dir })
 }
 
 /// Opens the data directory alone.
@@ -118,6 +117,38 @@ pub(crate) async fn run_stores(settings: &Settings, data_dir: &DataDir) -> Resul
 /// Opens the index of message ids alone.
 pub(crate) fn index(data_dir: &DataDir, epoch: Epoch) -> Result<PackedIndex, Failure> {
     Ok(PackedIndex::open(&data_dir.live_ids(), MapSize::default(), epoch)?)
+}
+
+/// One system that can be checked, and how. Reads only, and waits for no writer.
+pub(crate) struct Check<'a> {
+    /// The system.
+    pub(crate) system: &'static str,
+    /// Systems without which it cannot be looked at.
+    pub(crate) needs: &'static [&'static str],
+    /// The look at it.
+    pub(crate) look: BoxFuture<'a, Vec<Finding>>,
+}
+
+/// A check of every configured system, what others need first.
+pub(crate) fn checks(settings: &Settings) -> Vec<Check<'_>> {
+    let embedded = check_embedded::Embedded::new(settings);
+    let mut checks = vec![embedded.data_directory(), embedded.epoch()];
+    checks.push(match &settings.directory {
+        Adapter::Embedded {} => embedded.directory(),
+    });
+    checks.push(match &settings.ledger {
+        Adapter::Embedded {} => embedded.ledger(),
+    });
+    checks.push(match &settings.queue {
+        Adapter::Embedded {} => embedded.queues(),
+    });
+    checks.push(match &settings.messages {
+        Adapter::Embedded {} => embedded.messages(),
+    });
+    checks.push(match &settings.limits {
+        Adapter::Embedded {} => embedded.limits(),
+    });
+    checks
 }
 
 /// The epoch that the data directory or the settings have fixed; an error when they disagree.

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::App;
 use crate::exit::{self, Failure, Outcome};
-use crate::output::{self, Column, minute, say, table};
+use crate::output::{self, BRIEF, Column, brief, minute, say, table};
 use crate::settings::parse_age;
 use crate::wiring;
 
@@ -58,7 +58,16 @@ pub(crate) async fn run(app: &App, args: &AuditArgs) -> Outcome {
         Column::Text("reason"),
         Column::Text("outcome"),
     ];
-    let cells = |row: AuditEntry| vec![minute(row.at), row.actor, row.action, row.target, row.reason, row.outcome];
+    let cells = |row: AuditEntry| {
+        vec![
+            minute(row.at),
+            row.actor,
+            row.action,
+            brief(&row.target, BRIEF),
+            brief(&row.reason, BRIEF),
+            brief(&row.outcome, BRIEF),
+        ]
+    };
     say!("{}", table(&columns, rows.into_iter().map(cells)));
     Ok(exit::DONE)
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::App;
 use super::run::policy_in_words;
 use crate::exit::{self, Failure, Outcome};
-use crate::output::{self, Column, facts, or_dash, say, table, thousands};
+use crate::output::{self, BRIEF, Column, brief, facts, or_dash, say, table, thousands};
 use crate::wiring;
 
 /// Compare two runs: which boundaries moved, what failed newly
@@ -99,7 +99,7 @@ fn show(before: &Progress, after: &Progress, compared: &Comparison) -> Result<()
                 class.state.to_string(),
                 thousands(class.organizations),
                 class.example.to_string(),
-                class.error.clone(),
+                brief(&class.error, BRIEF),
             ]
         });
         say!("\n{}", table(&columns, rows));

@@ -200,7 +200,7 @@ async fn show(app: &App, ports: &Ports, args: &ShowArgs) -> Outcome {
         ])
     );
     if let Some(error) = &row.error {
-        say!("\n{}", output::wrapped(error));
+        say!("\n{}", output::wrapped(error, 0));
     }
     if row.state.is_failure() {
         say!("\nlanner dead-letters redrive --run {run} \\\n  --organization {id} --reason WORDS");
@@ -224,8 +224,8 @@ fn show_message(app: &App, message: &UnreadableMessage) -> Outcome {
             ("bytes", thousands(message.body.len() as u64)),
         ])
     );
-    say!("\n{}", output::wrapped(&message.cause));
-    say!("\n{}", output::wrapped(&brief(&String::from_utf8_lossy(&message.body), BODY)));
+    say!("\n{}", output::wrapped(&message.cause, 0));
+    say!("\n{}", output::wrapped(&brief(&String::from_utf8_lossy(&message.body), BODY), 0));
     say!("\nIt cannot be sent again. What it was about is in the ledger: a run that is not");
     say!("finished sends it anew (lanner run --run R), a finished one has done it.");
     Ok(exit::DONE)

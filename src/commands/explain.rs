@@ -53,7 +53,7 @@ pub(crate) async fn run(app: &App, args: &ExplainArgs) -> Outcome {
     if let Some(message) = args.message {
         return message::explain(app, &opened.ports, (organization, message, args.room), at).await;
     }
-    let found = explain(&opened.ports, organization, app.settings.policy()?, at).await?;
+    let found = explain(&opened.ports, organization, app.settings.policy(at)?, at).await?;
     if app.json {
         output::json(&as_json(&found))?;
     } else {

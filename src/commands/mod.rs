@@ -2,8 +2,10 @@
 
 pub(crate) mod audit;
 pub(crate) mod compare;
+pub(crate) mod completion;
 pub(crate) mod dead_letters;
 pub(crate) mod demo;
+pub(crate) mod doctor;
 pub(crate) mod explain;
 pub(crate) mod export;
 pub(crate) mod import;
@@ -11,11 +13,13 @@ pub(crate) mod job;
 pub(crate) mod limits;
 pub(crate) mod messages;
 pub(crate) mod observe;
+pub(crate) mod organizations;
 pub(crate) mod preview;
 pub(crate) mod rerun;
 pub(crate) mod retry;
 pub(crate) mod run;
 pub(crate) mod runs;
+pub(crate) mod settings;
 pub(crate) mod status;
 pub(crate) mod tables;
 pub(crate) mod watch;
@@ -44,10 +48,10 @@ pub(crate) struct Question {
     /// Compute the limits for this instant, such as 2026-11-22T00:00:00Z [default: now]
     #[arg(long, value_name = "INSTANT")]
     pub(crate) as_of: Option<Timestamp>,
-    /// The newest so many messages are visible [default: the setting, 5000]
+    /// The newest so many messages are visible [default: the policy in force then]
     #[arg(long, value_name = "N")]
     pub(crate) max_messages: Option<u32>,
-    /// No visible message is older than this, such as 40d, or unlimited [default: the setting, 40d]
+    /// No visible message is older than this, such as 40d, or unlimited [default: the policy in force then]
     #[arg(long, value_name = "AGE")]
     pub(crate) max_age: Option<String>,
 }
@@ -64,13 +68,19 @@ impl Question {
         if as_of > now {
             return Err(Failure::usage(format!("as-of {as_of} is in the future: the clock says {now}")));
         }
-        let setting = settings.policy()?;
-        let max_age_ms = match &self.max_age {
-            Some(text) => parse_age(text).map_err(Failure::usage)?,
-            None => setting.max_age_ms,
+        let max_age_ms = self.max_age.as_ref().map(|text| parse_age(text)).transpose().map_err(Failure::usage)?;
+        let policy = match (self.max_messages, max_age_ms) {
+            // Then it does not matter which one is in force.
+            (Some(max_messages), Some(max_age_ms)) => Policy::new(max_messages, max_age_ms),
+            (max_messages, max_age_ms) => {
+                let in_force = settings.policy(as_of)?;
+                Policy::new(
+                    max_messages.unwrap_or(in_force.max_messages.get()),
+                    max_age_ms.unwrap_or(in_force.max_age_ms),
+                )
+            }
         };
-        let max_messages = self.max_messages.unwrap_or(setting.max_messages.get());
-        let policy = Policy::new(max_messages, max_age_ms).map_err(Failure::usage)?;
+        let policy = policy.map_err(Failure::usage)?;
         Ok((as_of, policy))
     }
 }

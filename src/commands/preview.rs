@@ -42,7 +42,7 @@ pub(crate) async fn run(app: &App, args: &PreviewArgs) -> Outcome {
         return Err(Failure::usage(format!("--top {}: at most {TOP_MAX}; --each prints all", args.top)));
     }
     let (as_of, other) = args.other.resolve(&app.settings, Timestamp::now())?;
-    let question = Question { as_of, in_force: app.settings.policy()?, other };
+    let question = Question { as_of, in_force: app.settings.policy(as_of)?, other };
     let opened = wiring::open(&app.settings, wiring::Access::Read, "preview").await?;
     let work = async {
         match args.organization {

@@ -13,7 +13,7 @@ use super::run::policy_in_words;
 use super::runs::as_json;
 use super::{App, watch};
 use crate::exit::{self, Failure, Outcome};
-use crate::output::{self, Column, facts, say, short, table, thousands};
+use crate::output::{self, BRIEF, Column, brief, facts, say, short, table, thousands};
 use crate::wiring;
 
 /// Organizations of each kind that are shown.
@@ -162,7 +162,7 @@ fn show_classes(status: &Status) {
             class.state.to_string(),
             class.class.clone(),
             class.example.to_string(),
-            class.error.clone(),
+            brief(&class.error, BRIEF),
         ]
     });
     say!("\n{}", table(&columns, rows));
@@ -188,7 +188,7 @@ fn show_failures(status: &Status) {
             row.state.to_string(),
             row.attempts.to_string(),
             row.error_class.clone().unwrap_or_default(),
-            row.error.clone().unwrap_or_default(),
+            brief(row.error.as_deref().unwrap_or_default(), BRIEF),
         ]
     });
     say!("\n{}", table(&columns, rows));

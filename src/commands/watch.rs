@@ -18,7 +18,7 @@ use super::App;
 use super::run::policy_in_words;
 use super::status::{document, equation, gone, per_second, show, took_in_words};
 use crate::exit::Failure;
-use crate::output::{self, say, short, thousands};
+use crate::output::{self, BRIEF, brief, say, short, thousands};
 
 /// Time between two looks, at least.
 const EVERY: Duration = Duration::from_secs(1);
@@ -161,9 +161,7 @@ fn slow_row(status: &Status, row: &chat::ledger::RunOrganization) -> String {
 
 fn failure_row(row: &chat::ledger::RunOrganization) -> String {
     let class = row.error_class.as_deref().unwrap_or_default();
-    // An error may have lines of its own.
-    let error: String =
-        row.error.as_deref().unwrap_or_default().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let error = brief(row.error.as_deref().unwrap_or_default(), BRIEF);
     format!("  {:<19}  {:6}  {class}: {error}", row.organization.to_string(), row.state.as_str())
 }
 

@@ -11,6 +11,7 @@ mod ledger;
 mod limits;
 mod live_ids;
 mod messages;
+mod owned_directory;
 mod queue;
 mod random;
 mod suite;

@@ -1,13 +1,17 @@
 //! The binary itself: every command as a person and as a program sees it.
 
 mod bad_input;
+mod completion;
 mod disks;
+mod doctor;
 mod export;
 mod mapping;
 mod operate;
 mod operating;
+mod organizations;
 mod probes;
 mod schemas;
+mod settings;
 mod shop;
 mod together;
 
@@ -144,15 +148,6 @@ fn the_programs_own_tables() {
     let table = shop.program.run("jobs").exits(0);
     assert!(names.iter().all(|name| table.out.contains(name)));
     check_table(&table);
-    let settings = json(shop.program.clone().with("LANNER_WORKERS_IN_FLIGHT", 9).run("settings --json"), 0);
-    assert_eq!(settings["workers"]["in_flight"], 9);
-    shop.program.run("settings").exits(0);
-
-    let defaults = shop.program.run("settings --defaults").exits(0);
-    let file = shop.beside("defaults.toml");
-    std::fs::write(&file, &defaults.out).expect("a file");
-    let same = shop.program.run_with(["--config", file.to_str().expect("a path"), "settings", "--json"]).exits(0);
-    assert_eq!(same.json(), shop.program.run("settings --json").exits(0).json(), "the defaults are a settings file");
     let help = shop.program.run("--help").exits(0);
     check_table(&help);
     assert!(help.out.contains("Exit codes"), "{}", help.out);

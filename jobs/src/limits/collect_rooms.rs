@@ -10,7 +10,7 @@ use chat::{Access, Epoch, Head, Heads, Limits, Organization, OrganizationId, Pla
 use tokio_util::sync::CancellationToken;
 use worker::{Batcher, Cause, Consumer, ConsumerReport, Outgoing, Pulse, Queue, QueueError, Verdict, Work};
 
-use super::release::release_if_stored;
+use super::release::{figures_of, release_if_stored};
 use super::stage::{Failed, LedgerStage, OfItem, StageSettings, batched, call, organizations};
 use super::verdict_of;
 use crate::tasks::{Message, OrganizationTask, RoomTask};
@@ -75,7 +75,7 @@ impl CollectRooms {
         };
         if organization.plan == Plan::Paid {
             let figures = match release_if_stored(&*self.limits, &organization, &task.run, task.as_of).await {
-                Ok(figures) => figures,
+                Ok(released) => figures_of(released),
                 Err(error) => return Ok(verdict_of(&error)),
             };
             self.ledger.settle(task.item(), State::Released, figures).await?;

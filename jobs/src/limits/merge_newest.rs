@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use worker::{Batcher, Cause, Consumer, ConsumerReport, Pulse, QueueError, Verdict, Work};
 
 use super::compute::{Computed, compute};
-use super::release::release_if_stored;
+use super::release::{figures_of, release_if_stored};
 use super::stage::{Failed, LedgerStage, OfItem, StageSettings, batched, call, organizations};
 use super::verdict_of;
 use crate::tasks::{Message, RoomTask};
@@ -82,7 +82,7 @@ impl MergeNewest {
         match call(&self.organizations, task.organization).await? {
             Some(organization) if organization.plan == Plan::Paid => {
                 let figures = match release_if_stored(&*self.limits, &organization, &task.run, task.as_of).await {
-                    Ok(figures) => figures,
+                    Ok(released) => figures_of(released),
                     Err(error) => return Ok(verdict_of(&error)),
                 };
                 self.ledger.settle(task.item(), State::Released, figures).await?;

@@ -12,6 +12,7 @@ mod wait;
 pub use compute::{Computed, compute};
 pub use extract_organizations::ExtractError;
 pub use prune::{prune, prune_after_extraction};
+pub use release::release_if_stored;
 pub use stage::StageSettings;
 pub use wait::{Until, WaitError, wait_until_finished};
 

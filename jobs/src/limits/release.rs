@@ -20,22 +20,30 @@ pub(super) async fn release(
     limits.put(&[row.release(version, run.clone(), now)]).await.map(|_| ())
 }
 
-/// Releases the organization's limit, if one is stored. Answers the figures for the ledger: the boundary that ended, also when
-/// this run had ended it before and could not say so.
-pub(super) async fn release_if_stored(
+/// Releases the organization's limit, if one is stored: its plan no longer limits. Answers the row that was released, or the
+/// released one where this run had released it before and could not say so.
+pub async fn release_if_stored(
     limits: &dyn Limits,
     organization: &Organization,
     run: &RunId,
     as_of: Timestamp,
-) -> PortResult<Figures> {
+) -> PortResult<Option<LimitRow>> {
     let stored = limits.get(&[organization.id]).await?.into_iter().next().flatten();
-    let ended = |previous_first_visible_message_id| Figures { previous_first_visible_message_id, ..Figures::default() };
     match stored {
         Some(row) if row.standing != Standing::Released => {
             release(limits, &row, organization, run, as_of).await?;
-            Ok(ended(row.first_visible_message_id()))
+            Ok(Some(row))
         }
-        Some(row) if row.run == *run => Ok(ended(row.previous_first_visible_message_id)),
-        Some(_) | None => Ok(Figures::default()),
+        Some(row) if row.run == *run => Ok(Some(row)),
+        Some(_) | None => Ok(None),
     }
+}
+
+/// The figures for the ledger of a limit that was released, if there was one: the boundary that ended.
+pub(super) fn figures_of(released: Option<LimitRow>) -> Figures {
+    let ended = released.and_then(|row| match row.standing {
+        Standing::Released => row.previous_first_visible_message_id,
+        Standing::NoCountLimit | Standing::Limited(_) => row.first_visible_message_id(),
+    });
+    Figures { previous_first_visible_message_id: ended, ..Figures::default() }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chat::ledger::{Filter, Phase, Progress, State};
+use chat::ledger::{Counts, Filter, Phase, Progress, State};
 use chat::{PortError, RunId};
 use tokio_util::sync::CancellationToken;
 
@@ -11,9 +11,9 @@ use crate::Ports;
 
 /// How often the ledger is asked at least.
 const POLL: Duration = Duration::from_millis(100);
-/// For so many polls in a row nothing moved and both queues were empty: then messages are missing.
-const STALLED_POLLS: u32 = 20;
-/// The ledger may fail temporarily so many times in a row.
+/// For so many looks in a row nothing moved and both queues were empty: then messages are missing.
+const STALLED_LOOKS: u32 = 20;
+/// Looks may fail temporarily so many times in a row.
 const FAILURES_MAX: u32 = 100;
 /// Organizations sent again at once.
 const RESEND: usize = 1_000;
@@ -54,6 +54,17 @@ pub enum WaitError {
     Extract(#[from] ExtractError),
 }
 
+impl WaitError {
+    /// True when waiting again may succeed.
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::UnknownRun(_) => false,
+            Self::Port(error) => error.is_temporary(),
+            Self::Extract(error) => error.is_temporary(),
+        }
+    }
+}
+
 /// Waits until the run has come so far, is cancelled, or `stop`. `on_progress` is told at each look. A queue is never a source of
 /// truth: when both queues are empty and nothing moves, what is not settled is sent again from the ledger. What fails temporarily
 /// is asked again, up to 100 times in a row.
@@ -64,39 +75,54 @@ pub async fn wait_until_finished(
     stop: &CancellationToken,
     mut on_progress: impl FnMut(&Progress),
 ) -> Result<Progress, WaitError> {
-    let (mut still, mut failures) = (0, 0);
-    let mut before = None;
+    let (mut stall, mut failures) = (Stall::default(), 0);
     loop {
         let asked = tokio::time::Instant::now();
-        match ports.ledger.progress(run).await {
-            Ok(progress) => {
-                let progress = progress.ok_or_else(|| WaitError::UnknownRun(run.clone()))?;
-                failures = 0;
-                on_progress(&progress);
-                if until.reached(&progress) || stop.is_cancelled() {
-                    return Ok(progress);
-                }
-                still = match queues_are_empty(ports).await {
-                    // Nothing is known of the queues: that says neither that something moves nor that it does not.
-                    None => still,
-                    Some(empty) if empty && before.as_ref() == Some(&progress.counts) => still + 1,
-                    Some(_) => 0,
-                };
-                if still >= STALLED_POLLS && progress.phase() == Phase::Running {
-                    still = 0;
-                    send_again(ports, &progress).await?;
-                }
-                before = Some(progress.counts);
+        let mut look = async || {
+            let progress = ports.ledger.progress(run).await?.ok_or_else(|| WaitError::UnknownRun(run.clone()))?;
+            on_progress(&progress);
+            if until.reached(&progress) || stop.is_cancelled() {
+                return Ok(Some(progress));
             }
+            stall.heal(ports, progress).await.map(|()| None)
+        };
+        match look().await {
+            Ok(Some(progress)) => return Ok(progress),
+            Ok(None) => failures = 0,
             Err(error) if error.is_temporary() && failures < FAILURES_MAX && !stop.is_cancelled() => {
                 failures += 1;
-                tracing::warn!(%run, %error, failures, "the ledger could not be asked");
+                tracing::warn!(%run, %error, failures, "the run could not be looked at");
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         }
         // Asking costs time in proportion to the run's size: never spend more than a tenth of the time on it.
         let pause = POLL.max(9 * asked.elapsed());
         let _ = tokio::time::timeout(pause, stop.cancelled()).await;
+    }
+}
+
+/// For how many looks nothing has moved.
+#[derive(Default)]
+struct Stall {
+    looks: u32,
+    before: Option<Counts>,
+}
+
+impl Stall {
+    /// Sends again what is missing, when nothing has moved for long.
+    async fn heal(&mut self, ports: &Ports, progress: Progress) -> Result<(), WaitError> {
+        self.looks = match queues_are_empty(ports).await {
+            // Nothing is known of the queues: that says neither that something moves nor that it does not.
+            None => self.looks,
+            Some(empty) if empty && self.before.as_ref() == Some(&progress.counts) => self.looks + 1,
+            Some(_) => 0,
+        };
+        if self.looks >= STALLED_LOOKS && progress.phase() == Phase::Running {
+            send_again(ports, &progress).await?;
+            self.looks = 0;
+        }
+        self.before = Some(progress.counts);
+        Ok(())
     }
 }
 

@@ -2,7 +2,9 @@
 
 mod collected;
 pub mod dead_letters;
+pub mod doctor;
 pub mod explain;
+pub mod organizations;
 pub mod preview;
 pub mod rerun;
 pub mod retry;

@@ -28,7 +28,7 @@ const POLL: Duration = Duration::from_millis(100);
 pub struct Selection {
     /// Only of this run; else of all that are kept.
     pub run: Option<RunId>,
-    /// Only these; empty = all.
+    /// Only these, ascending; empty = all.
     pub organizations: Vec<OrganizationId>,
     /// Only these classes of failure; empty = all.
     pub error_classes: Vec<String>,

@@ -13,6 +13,40 @@ pub enum Plan {
     Paid,
 }
 
+impl Plan {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Free => "free",
+            Self::Paid => "paid",
+        }
+    }
+
+    /// True when the viewing limit applies.
+    pub const fn is_limited(self) -> bool {
+        matches!(self, Self::Free)
+    }
+}
+
+impl std::fmt::Display for Plan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl std::str::FromStr for Plan {
+    type Err = NotAPlan;
+
+    fn from_str(text: &str) -> Result<Self, NotAPlan> {
+        [Self::Free, Self::Paid].into_iter().find(|plan| plan.as_str() == text).ok_or_else(|| NotAPlan(text.to_owned()))
+    }
+}
+
+/// Text that is no plan.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is not a plan: write free or paid")]
+pub struct NotAPlan(String);
+
 /// An organization as the directory knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Organization {

@@ -7,7 +7,7 @@
 //! - [`policy`], [`limit`]: how much may be seen, and the stored answer
 //! - [`visibility`]: the one place that decides whether a message may be seen
 //! - [`newest()`]: the newest N messages of many rooms together
-//! - ports: [`Directory`], [`LiveIds`], [`Heads`], [`Messages`], [`Limits`], [`Ledger`]
+//! - ports: [`Directory`], [`OwnedDirectory`], [`LiveIds`], [`Heads`], [`Messages`], [`Limits`], [`Ledger`]
 
 pub mod directory;
 pub mod heads;
@@ -18,6 +18,7 @@ pub mod limits;
 pub mod live_ids;
 pub mod messages;
 pub mod newest;
+pub mod owned_directory;
 pub mod policy;
 mod port;
 pub mod run;
@@ -33,7 +34,8 @@ pub use limits::{Limits, PutOutcome};
 pub use live_ids::{Access, LiveIds, PageRequest, Pages};
 pub use messages::{Content, Message, MessagePage, MessagePageRequest, Messages};
 pub use newest::{Newest, newest};
-pub use policy::Policy;
+pub use owned_directory::{OrganizationRecord, OwnedDirectory};
+pub use policy::{Period, Policies, Policy};
 pub use port::{BoxError, PortError, PortResult};
 pub use run::RunId;
 pub use time::{Day, Epoch, Timestamp};

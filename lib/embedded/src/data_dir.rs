@@ -57,6 +57,15 @@ struct Inner {
     _hold: Option<Hold>,
 }
 
+/// How full a disk is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskSpace {
+    /// Bytes that this process can still write.
+    pub free_bytes: u64,
+    /// The disk's size.
+    pub total_bytes: u64,
+}
+
 /// What `store.json` holds.
 #[derive(Debug, Serialize, Deserialize)]
 struct Store {
@@ -148,6 +157,22 @@ impl DataDir {
     /// The LMDB environment with the current limits.
     pub fn limits(&self) -> PathBuf {
         self.path().join("limits")
+    }
+
+    /// Who writes to the directory now, the longest first. Nobody is waited for.
+    pub fn writers(&self) -> Vec<Holder> {
+        lock::holders(self.path())
+    }
+
+    /// Bytes that can still be written to the directory's disk, and the size of that disk.
+    ///
+    /// # Errors
+    ///
+    /// When the operating system does not tell.
+    pub fn disk_space(&self) -> io::Result<DiskSpace> {
+        let disk = rustix::fs::statvfs(self.path())?;
+        let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
+        Ok(DiskSpace { free_bytes: bytes(disk.f_bavail), total_bytes: bytes(disk.f_blocks) })
     }
 
     /// The instant from which the message ids of this store count; none while nobody has fixed it.

@@ -4,13 +4,14 @@
 //! a run asks: a batch of organizations is one query. Every write renews the lists it touches in its own transaction.
 
 mod names;
+mod owned;
 pub(crate) mod room_list;
 mod write;
 
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use chat::{Directory, Organization, OrganizationId, Plan, PortError, PortResult, RoomId};
+use chat::{Directory, Organization, OrganizationId, PortError, PortResult, RoomId};
 use sqlx::{Row, sqlite::SqliteRow};
 
 use crate::{
@@ -96,21 +97,9 @@ impl SqliteDirectory {
         let corrupt = |what: &str| self.database.corrupt(format!("organization {id} with {what}"));
         Ok(Organization {
             id: OrganizationId::try_from(id).map_err(|_| corrupt("an id below 0"))?,
-            plan: match plan {
-                "free" => Plan::Free,
-                "paid" => Plan::Paid,
-                _ => return Err(corrupt("an unknown plan")),
-            },
+            plan: plan.parse().map_err(|_| corrupt("an unknown plan"))?,
             plan_version: u64::try_from(version).map_err(|_| corrupt("a plan version below 0"))?,
         })
-    }
-}
-
-/// How plans are stored.
-pub(crate) const fn plan_name(plan: Plan) -> &'static str {
-    match plan {
-        Plan::Free => "free",
-        Plan::Paid => "paid",
     }
 }
 

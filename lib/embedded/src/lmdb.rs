@@ -155,6 +155,11 @@ impl Environment {
         self.env.real_disk_size().map_err(|e| self.error(e))
     }
 
+    /// How large the environment can grow.
+    pub(crate) fn map_size(&self) -> MapSize {
+        self.map_size
+    }
+
     /// Says what does not read, and where.
     pub(crate) fn corrupt(&self, what: &str) -> PortError {
         PortError::corrupt(format!("the LMDB store at {}: {what}", self.dir.display()))

@@ -9,7 +9,7 @@ use sqlx::AssertSqlSafe;
 
 use crate::{
     DataDir, LmdbMessages, MapSize, OpenError, PackedIndex, SqliteDirectory,
-    directory::{plan_name, room_list},
+    directory::room_list,
     packed::{Known, Loader},
     sqlite::Tx,
 };
@@ -108,7 +108,7 @@ impl Load for EmbeddedLoad {
     async fn organizations(&mut self, rows: &[Organization]) -> PortResult<()> {
         let mut insert = Insert::into("organizations (id, plan_version, plan)");
         for row in rows {
-            insert.row(&[row.id.get(), row.plan_version], Some(plan_name(row.plan)));
+            insert.row(&[row.id.get(), row.plan_version], Some(row.plan.as_str()));
         }
         self.insert(insert).await
     }

@@ -251,6 +251,34 @@ impl PackedIndex {
         self.store.used_bytes()
     }
 
+    /// Bytes to which that file can grow.
+    pub fn bytes_max(&self) -> u64 {
+        self.store.map_size().bytes()
+    }
+
+    /// The newest live id of the index, as far as its heads tell: of at most 1,000 rooms with the newest day. Reads every head.
+    pub fn newest(&self) -> PortResult<Option<MessageId>> {
+        const ROOMS: usize = 1_000;
+        let rooms = self.store.read(|txn| {
+            let (mut newest, mut rooms) = (0, Vec::new());
+            for head in self.heads.iter(txn)? {
+                let (room, day) = head?;
+                if day > newest {
+                    newest = day;
+                    rooms.clear();
+                }
+                if day == newest && rooms.len() < ROOMS {
+                    rooms.push(RoomId::from_bits(room));
+                }
+            }
+            Ok(rooms)
+        })?;
+        let (below, at_least) = (MessageId::MAX, MessageId::from_bits(0));
+        let request = |room| PageRequest { room, below, at_least, limit: 1 };
+        let pages = self.pages(&rooms.into_iter().map(request).collect::<Vec<_>>())?;
+        Ok(pages.ids().iter().copied().max())
+    }
+
     /// Tombstones first, then what is not under one, then the head: the one way by which anything is changed.
     fn apply(
         &self,

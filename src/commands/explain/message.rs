@@ -18,7 +18,7 @@ pub(super) async fn explain(
     (organization, message, room): (OrganizationId, MessageId, Option<RoomId>),
     at: Timestamp,
 ) -> Outcome {
-    let found = explain_message(ports, organization, message, room, app.settings.policy()?, at).await?;
+    let found = explain_message(ports, organization, message, room, app.settings.policy(at)?, at).await?;
     if app.json {
         output::json(&as_json(&found))?;
     } else {

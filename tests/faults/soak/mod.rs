@@ -1,8 +1,9 @@
 //! Random schedules over the whole limit path: every port fails now and then, processes are killed and started again, an
 //! operator interferes; then what must hold is checked.
 //!
-//! `LANNER_SCHEDULES` (default 10) is the number of schedules, `LANNER_SEED` the first seed, `LANNER_AT_ONCE` (default 24) how many
-//! run at the same time: they mostly wait. A schedule that fails prints the command that runs it alone.
+//! `LANNER_SCHEDULES` (default 10) is the number of schedules, `LANNER_SEED` the first seed, `LANNER_AT_ONCE` (default 16) how many
+//! run at the same time: they mostly wait. A schedule that fails prints the command that runs it alone. A seed decides everything
+//! but how the threads and the disk of this machine take turns: `LANNER_REPEAT` (default 1) runs each seed several times.
 
 mod check;
 mod operator;
@@ -20,19 +21,21 @@ use self::schedule::{Tally, schedule};
 #[test]
 fn no_organization_is_lost_or_counted_twice_in_random_schedules_of_faults_kills_and_operators() {
     let first = number_from_env("LANNER_SEED", 1);
-    let end = first + number_from_env("LANNER_SCHEDULES", 10);
-    let (next, failed) = (AtomicU64::new(first), AtomicBool::new(false));
+    let repeat = number_from_env("LANNER_REPEAT", 1).max(1);
+    let count = number_from_env("LANNER_SCHEDULES", 10) * repeat;
+    let (next, failed) = (AtomicU64::new(0), AtomicBool::new(false));
     let total = Mutex::new(Tally::default());
     std::thread::scope(|scope| {
-        for _ in 0..number_from_env("LANNER_AT_ONCE", 24) {
+        for _ in 0..number_from_env("LANNER_AT_ONCE", 16) {
             scope.spawn(|| {
                 loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= end || failed.load(Ordering::Relaxed) {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    if index >= count || failed.load(Ordering::Relaxed) {
                         return;
                     }
+                    let seed = first + index / repeat;
                     match catch_unwind(AssertUnwindSafe(|| schedule(seed))) {
-                        Ok(tally) => total.lock().expect("a tally").add(&tally),
+                        Ok(tally) => note(&mut total.lock().expect("a tally"), &tally),
                         Err(_) => {
                             failed.store(true, Ordering::Relaxed);
                             eprintln!("schedule {seed} failed; alone: {}", command(seed));
@@ -46,8 +49,15 @@ fn no_organization_is_lost_or_counted_twice_in_random_schedules_of_faults_kills_
     assert!(!failed.load(Ordering::Relaxed), "a schedule failed: its seed and how to run it alone stand above");
 }
 
+fn note(total: &mut Tally, one: &Tally) {
+    total.add(one);
+    if total.schedules.is_multiple_of(100) {
+        println!("{} schedules hold", total.schedules);
+    }
+}
+
 fn command(seed: u64) -> String {
-    format!("LANNER_SEED={seed} LANNER_SCHEDULES=1 cargo test --test faults soak:: -- --nocapture")
+    format!("LANNER_SEED={seed} LANNER_SCHEDULES=1 LANNER_REPEAT=20 cargo test --test faults soak:: -- --nocapture")
 }
 
 /// The entry of children; by itself it does nothing.

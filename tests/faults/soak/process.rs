@@ -15,7 +15,7 @@ use jobs::Ports;
 use jobs::limits::{StageSettings, Until, WaitError};
 use jobs::limits::{collect_rooms, extract_organizations, merge_newest, wait_until_finished};
 use serde::{Deserialize, Serialize};
-use support::place::{Adapters, policy};
+use support::place::{Adapters, LIVE_IDS, policy};
 use support::{Distant, Faults, Flaky, until};
 use tokio_util::sync::CancellationToken;
 use worker::{Backoff, Pulse};
@@ -25,7 +25,7 @@ const LIFE: &str = "LANNER_FAULTS_LIFE";
 /// What a child says when it is to be killed.
 const DYING: &str = "kill me now";
 /// Longer than any life lasts: then something hangs.
-const LIFE_MAX: Duration = Duration::from_secs(60);
+const LIFE_MAX: Duration = Duration::from_secs(180);
 
 /// A process that is killed at some call has nothing to do when it has not got there by then.
 const AT_CALL_WITHIN: Duration = Duration::from_millis(1_500);
@@ -36,7 +36,7 @@ pub(super) enum End {
     /// With its run.
     WithTheRun,
     /// Killed at its n-th call of a port.
-    AtCall(u64),
+    AtCall { port: u64, call: u64 },
     /// Killed after so many milliseconds, wherever it is.
     AfterMs(u64),
     /// Stopped in good order after so many milliseconds.
@@ -77,7 +77,7 @@ pub(super) struct Ended {
 impl Life {
     fn faults(&self) -> Faults {
         let faults = Faults::new(self.seed, self.fault_percent).with_timeouts(Duration::from_millis(30));
-        if let End::AtCall(call) = self.end { faults.dying_at(call) } else { faults }
+        if let End::AtCall { port, call } = self.end { faults.dying_at(port, call) } else { faults }
     }
 
     fn settings(&self) -> StageSettings {
@@ -103,14 +103,14 @@ impl Life {
         for (room, id) in &self.unseen {
             unseen.entry(RoomId::from_bits(*room)).or_default().insert(MessageId::from_bits(*id));
         }
-        ports.live_ids = Arc::new(Flaky::new(Distant { inner, access, unseen }, faults.clone()));
+        ports.live_ids = Arc::new(Flaky::new(Distant { inner, access, unseen }, faults.of_port(LIVE_IDS)));
         ports
     }
 
     /// Waits until the process is to be killed.
     async fn dead(&self, faults: &Faults) {
         match self.end {
-            End::AtCall(_) => drop(tokio::time::timeout(AT_CALL_WITHIN, faults.died()).await),
+            End::AtCall { .. } => drop(tokio::time::timeout(AT_CALL_WITHIN, faults.died()).await),
             End::AfterMs(ms) => tokio::time::sleep(Duration::from_millis(ms)).await,
             End::StoppedAfterMs(_) | End::WithTheRun => std::future::pending().await,
         }
@@ -144,8 +144,7 @@ impl Life {
             match wait_until_finished(&ports, &self.run, Until::Settled, &stop, |_| {}).await {
                 Ok(_) => break,
                 Err(WaitError::UnknownRun(_)) => tokio::time::sleep(Duration::from_millis(20)).await,
-                Err(WaitError::Port(error)) => assert!(error.is_temporary(), "waiting failed for good: {error:?}"),
-                Err(WaitError::Extract(error)) => assert!(error.is_temporary(), "sending again failed: {error:?}"),
+                Err(error) => assert!(error.is_temporary(), "waiting failed for good: {error:?}"),
             }
         }
         stop.cancel();

@@ -6,7 +6,7 @@ use std::fmt;
 use chat::RunId;
 use chat::ledger::{Phase, Progress};
 use embedded::Access;
-use support::place::{self, Adapters, Place};
+use support::place::{self, Adapters, PORTS, Place};
 use support::{Faults, SmallChat};
 use tokio::runtime::Runtime;
 
@@ -229,9 +229,9 @@ impl Schedule {
     /// A process that does not extract must not wait for a run whose extraction was killed.
     fn end(&mut self, extracts: bool) -> End {
         // Early calls as often as late ones.
-        let calls = 4 << self.random.u32(0..7);
+        let calls = 1 << self.random.u32(0..7);
         match self.random.u8(0..100) {
-            0..60 => End::AtCall(1 + self.random.u64(0..calls)),
+            0..60 => End::AtCall { port: self.random.u64(1..=PORTS), call: 1 + self.random.u64(0..calls) },
             60..75 => End::AfterMs(self.random.u64(0..300)),
             75..85 => End::StoppedAfterMs(self.random.u64(0..300)),
             _ if extracts => End::WithTheRun,

@@ -93,7 +93,7 @@ impl DirectoryWriter for SqliteDirectory {
     }
 
     async fn set_plan(&self, organization: OrganizationId, plan: Plan) -> PortResult<()> {
-        self.set_plan(organization, plan).await
+        self.set_plan(organization, plan).await.map(drop)
     }
 
     async fn join(&self, memberships: &[Membership]) -> PortResult<()> {

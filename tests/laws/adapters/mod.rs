@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ::embedded::{EmbeddedDump, LmdbHeads, LmdbLiveIds};
-use chat::{Directory, Heads, Ledger, Limits, LiveIds, Messages};
+use chat::{Directory, Heads, Ledger, Limits, LiveIds, Messages, OwnedDirectory};
 use import::Dump;
 use support::{Faults, Flaky, SqlServer};
 use worker::Queue;
@@ -52,6 +52,18 @@ adapters! {
     flaky_embedded(folder) => {
         let (dump, loader) = dump(folder).await;
         Ok(Prepared { port: Arc::new(flaky(dump)), writer: Arc::new(loader) })
+    }, excepts exact_laws;
+}
+
+adapters! {
+    owned_directory: Prepared<dyn OwnedDirectory, dyn DirectoryWriter>;
+    sqlite(folder) => {
+        let directory = directory(folder).await;
+        Ok(Prepared { port: Arc::new(directory.clone()), writer: Arc::new(directory) })
+    }, excepts no_law;
+    flaky_sqlite(folder) => {
+        let directory = directory(folder).await;
+        Ok(Prepared { port: Arc::new(flaky(directory.clone())), writer: Arc::new(directory) })
     }, excepts exact_laws;
 }
 

@@ -52,7 +52,9 @@ fn settings_that_are_wrong_are_named_and_nothing_is_done() {
         ("[workers]\nin_fligth = 3\n", vec!["workers.in_fligth", "in_flight"]),
         ("[worker]\nin_flight = 3\n", vec!["[worker]"]),
         ("[workers]\nin_flight = 0\n", vec!["workers.in_flight"]),
-        ("[policy]\nmax_age = \"soon\"\n", vec!["policy.max_age"]),
+        ("[[policy]]\nmax_age = \"soon\"\n", vec!["policy.max_age"]),
+        ("[policy]\nmax_age = \"40d\"\n", vec!["line 1", "[[policy]]"]),
+        ("[log]\nfilter = { file = \"/nonexistent/filter\" }\n", vec!["log.filter", "/nonexistent/filter"]),
     ] {
         fs::write(&file, text).expect("a file");
         shop.program.run_with(["--config", path, "run"]).exits(42).says(&words);
@@ -62,6 +64,7 @@ fn settings_that_are_wrong_are_named_and_nothing_is_done() {
         .exits(42)
         .says(&["/nonexistent/lanner.toml"]);
     shop.program.clone().with("LANNER_WORKERS_BATCH_MAX", "x").run("run").exits(42).says(&["LANNER_WORKERS_BATCH_MAX"]);
+    shop.program.clone().with("LANNER_WORKERS_BATCHMAX", 7).run("run").exits(42).says(&["LANNER_WORKERS_BATCH_MAX?"]);
     let other_epoch = shop.program.clone().with("LANNER_STORE_EPOCH", "2023-01-01T00:00:00Z");
     for line in ["run", "limits export"] {
         other_epoch.run(line).exits(42).says(&["2023-01-01T00:00:00Z", "2024-01-01T00:00:00Z"]);

@@ -62,7 +62,8 @@ async fn a_redrive_that_is_killed_half_way_loses_nothing() {
     // More than two pages, so that it dies before, within and between them.
     let (rig, all) = failed(102, 1_300).await;
     let (mut killed, selection) = (0, of_run("daily"));
-    for micros in (0..).step_by(700) {
+    let longer = |micros: &u64| Some(micros + micros / 4 + 100);
+    for micros in std::iter::successors(Some(0), longer) {
         let again = resend(&rig.open.ports, &selection, |_, _| {});
         match tokio::time::timeout(Duration::from_micros(micros), again).await {
             Ok(sent) => {

@@ -1,6 +1,6 @@
 //! Faults on demand: `Flaky<T>` wraps an adapter and fails as distributed systems do.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -22,32 +22,39 @@ pub enum Fault {
 /// A seeded source of faults. The same seed gives the same faults for the same sequence of calls.
 #[derive(Clone, Debug)]
 pub struct Faults {
+    seed: u64,
     percent: u32,
     timeout_max: Duration,
-    shared: Arc<Shared>,
+    /// The port and its call (from 1) at which the process dies.
+    dies_at: Option<(u64, u64)>,
+    port: u64,
+    random: Arc<Mutex<fastrand::Rng>>,
+    calls: Arc<AtomicU64>,
+    process: Arc<Process>,
 }
 
-#[derive(Debug)]
-struct Shared {
-    random: Mutex<fastrand::Rng>,
+/// What the ports of one process have in common.
+#[derive(Debug, Default)]
+struct Process {
     calls: AtomicU64,
     faults: AtomicU64,
-    /// The call at which the process dies; never at 0.
-    dies_at: AtomicU64,
+    dead: AtomicBool,
     died: Notify,
 }
 
 impl Faults {
     /// `percent` (0 to 100) of the calls fail, each kind equally often.
     pub fn new(seed: u64, percent: u32) -> Self {
-        let shared = Shared {
-            random: Mutex::new(fastrand::Rng::with_seed(seed)),
-            calls: AtomicU64::new(0),
-            faults: AtomicU64::new(0),
-            dies_at: AtomicU64::new(0),
-            died: Notify::new(),
-        };
-        Self { percent, timeout_max: Duration::ZERO, shared: Arc::new(shared) }
+        Self {
+            seed,
+            percent,
+            timeout_max: Duration::ZERO,
+            dies_at: None,
+            port: 0,
+            random: Arc::new(Mutex::new(fastrand::Rng::with_seed(seed))),
+            calls: Arc::default(),
+            process: Arc::default(),
+        }
     }
 
     /// Every fourth fault takes up to `longest` before the caller hears of it, as a timeout does.
@@ -55,44 +62,53 @@ impl Faults {
         Self { timeout_max: longest, ..self }
     }
 
-    /// At its `call`-th call (from 1) over all ports the process is dead: this call or the one before still has its effect,
-    /// and from there on no call begins or ends. Whoever awaits [`Self::died`] then drops what is left of it.
-    pub fn dying_at(self, call: u64) -> Self {
-        self.shared.dies_at.store(call, Ordering::Relaxed);
-        self
+    /// At the `call`-th call (from 1) of a port the process is dead: this call has its effect or not, and from there on no call of
+    /// any port begins or ends. Whoever awaits [`Self::died`] then drops what is left of it.
+    pub fn dying_at(self, port: u64, call: u64) -> Self {
+        Self { dies_at: Some((port, call)), ..self }
+    }
+
+    /// Faults for one port of the same process, which do not depend on what the other ports are asked.
+    pub fn of_port(&self, port: u64) -> Self {
+        let random = fastrand::Rng::with_seed(self.seed.wrapping_add(port.wrapping_mul(0x9E37_79B9_7F4A_7C15)));
+        Self { port, random: Arc::new(Mutex::new(random)), calls: Arc::default(), ..self.clone() }
     }
 
     /// Waits for the call at which the process dies. One waiter.
     pub async fn died(&self) {
-        self.shared.died.notified().await;
+        self.process.died.notified().await;
     }
 
-    /// Calls so far, and how many of them failed.
+    /// Calls of all ports so far, and how many of them failed.
     pub fn counted(&self) -> (u64, u64) {
-        (self.shared.calls.load(Ordering::Relaxed), self.shared.faults.load(Ordering::Relaxed))
+        (self.process.calls.load(Ordering::Relaxed), self.process.faults.load(Ordering::Relaxed))
     }
 
     fn random(&self) -> MutexGuard<'_, fastrand::Rng> {
-        self.shared.random.lock().unwrap_or_else(PoisonError::into_inner)
+        self.random.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What goes wrong in the next call, if anything.
     pub async fn next(&self) -> Option<Fault> {
-        let call = self.shared.calls.fetch_add(1, Ordering::Relaxed) + 1;
-        let dies_at = self.shared.dies_at.load(Ordering::Relaxed);
-        if dies_at > 0 && call >= dies_at {
-            self.shared.died.notify_one();
-            if call > dies_at || self.random().bool() {
+        if self.process.dead.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+        self.process.calls.fetch_add(1, Ordering::Relaxed);
+        let call = self.calls.fetch_add(1, Ordering::Relaxed) + 1;
+        let (fault, pause) = self.draw().unzip();
+        if self.dies_at == Some((self.port, call)) {
+            self.process.dead.store(true, Ordering::Relaxed);
+            self.process.died.notify_one();
+            if self.random().bool() {
                 std::future::pending::<()>().await;
             }
             return Some(Fault::LostResponse);
         }
-        let (fault, pause) = self.draw()?;
-        self.shared.faults.fetch_add(1, Ordering::Relaxed);
-        if !pause.is_zero() {
+        self.process.faults.fetch_add(u64::from(fault.is_some()), Ordering::Relaxed);
+        if let Some(pause) = pause.filter(|pause| !pause.is_zero()) {
             tokio::time::sleep(pause).await;
         }
-        Some(fault)
+        fault
     }
 
     fn draw(&self) -> Option<(Fault, Duration)> {

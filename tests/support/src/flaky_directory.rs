@@ -7,7 +7,7 @@ use crate::{Fault, Flaky, temporary};
 
 impl<T> Flaky<T> {
     /// Calls the adapter, or fails before or after it.
-    async fn ask<A>(&self, call: impl Future<Output = PortResult<A>>) -> PortResult<A> {
+    pub(crate) async fn ask<A>(&self, call: impl Future<Output = PortResult<A>>) -> PortResult<A> {
         match self.faults.next().await {
             None => call.await,
             Some(fault @ Fault::LostResponse) => {

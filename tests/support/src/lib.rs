@@ -9,6 +9,7 @@ mod flaky_ledger;
 mod flaky_limits;
 mod flaky_live_ids;
 mod flaky_messages;
+mod flaky_owned_directory;
 mod flaky_queue;
 pub mod oracle;
 pub mod place;

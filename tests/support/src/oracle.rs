@@ -48,11 +48,22 @@ pub fn rooms_of(chat: &SmallChat) -> BTreeMap<u64, BTreeSet<u64>> {
 
 /// The candidates of `rooms`, newest first.
 pub fn candidates(chat: &SmallChat, rooms: &BTreeSet<u64>, as_of: Timestamp, policy: &Policy) -> Vec<MessageId> {
+    newest_first(&candidates_by_room(chat, as_of, policy), rooms)
+}
+
+fn candidates_by_room(chat: &SmallChat, as_of: Timestamp, policy: &Policy) -> BTreeMap<u64, Vec<MessageId>> {
     let window = Window::at(as_of, policy, Epoch::default());
-    let counts = |message: &&(u64, MessageId, bool)| {
-        !message.2 && rooms.contains(&message.0) && (window.from..window.below).contains(&message.1)
-    };
-    let mut ids: Vec<MessageId> = chat.messages.iter().filter(counts).map(|message| message.1).collect();
+    let mut by_room: BTreeMap<u64, Vec<MessageId>> = BTreeMap::new();
+    for (room, id, deleted) in &chat.messages {
+        if !deleted && (window.from..window.below).contains(id) {
+            by_room.entry(*room).or_default().push(*id);
+        }
+    }
+    by_room
+}
+
+fn newest_first(by_room: &BTreeMap<u64, Vec<MessageId>>, rooms: &BTreeSet<u64>) -> Vec<MessageId> {
+    let mut ids: Vec<MessageId> = rooms.iter().filter_map(|room| by_room.get(room)).flatten().copied().collect();
     ids.sort_unstable_by(|a, b| b.cmp(a));
     ids
 }
@@ -60,10 +71,11 @@ pub fn candidates(chat: &SmallChat, rooms: &BTreeSet<u64>, as_of: Timestamp, pol
 /// The answers for the free organizations of `chat`, by organization.
 pub fn answers(chat: &SmallChat, as_of: Timestamp, policy: &Policy) -> BTreeMap<u64, Answer> {
     let rooms_of = rooms_of(chat);
+    let by_room = candidates_by_room(chat, as_of, policy);
     let free = chat.organizations.iter().filter(|(_, paid)| !paid);
     let answer = |(organization, _): &(u64, bool)| {
         let rooms = rooms_of.get(organization).cloned().unwrap_or_default();
-        let ids = candidates(chat, &rooms, as_of, policy);
+        let ids = newest_first(&by_room, &rooms);
         let visible = ids.len().min(policy.n());
         let oldest_visible = visible.checked_sub(1).map(|last| ids[last]);
         let first_visible = oldest_visible.filter(|_| ids.len() > policy.n());

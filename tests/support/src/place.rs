@@ -141,20 +141,26 @@ impl Adapters {
         }
     }
 
-    /// As ports of which every one fails now and then.
+    /// As ports of which every one fails now and then; they are numbered from 1 in the order of [`Ports`].
     pub fn flaky(&self, faults: &Faults) -> Ports {
+        let live_ids = LmdbLiveIds::new(self.index.clone());
         Ports {
-            directory: Arc::new(Flaky::new(self.directory.clone(), faults.clone())),
-            heads: Arc::new(Flaky::new(LmdbHeads::new(self.index.clone()), faults.clone())),
-            live_ids: Arc::new(Flaky::new(LmdbLiveIds::new(self.index.clone()), faults.clone())),
-            limits: Arc::new(Flaky::new(self.limits.clone(), faults.clone())),
-            ledger: Arc::new(Flaky::new(self.ledger.clone(), faults.clone())),
-            organization_queue: Arc::new(Flaky::new(self.organization_queue.clone(), faults.clone())),
-            room_queue: Arc::new(Flaky::new(self.room_queue.clone(), faults.clone())),
+            directory: Arc::new(Flaky::new(self.directory.clone(), faults.of_port(1))),
+            heads: Arc::new(Flaky::new(LmdbHeads::new(self.index.clone()), faults.of_port(2))),
+            live_ids: Arc::new(Flaky::new(live_ids, faults.of_port(LIVE_IDS))),
+            limits: Arc::new(Flaky::new(self.limits.clone(), faults.of_port(4))),
+            ledger: Arc::new(Flaky::new(self.ledger.clone(), faults.of_port(5))),
+            organization_queue: Arc::new(Flaky::new(self.organization_queue.clone(), faults.of_port(6))),
+            room_queue: Arc::new(Flaky::new(self.room_queue.clone(), faults.of_port(PORTS))),
             epoch: self.index.epoch(),
         }
     }
 }
+
+/// The number of the live ids among the ports that fail.
+pub const LIVE_IDS: u64 = 3;
+/// How many ports fail.
+pub const PORTS: u64 = 7;
 
 /// Every organization of a run.
 pub async fn organizations_of(ledger: &dyn Ledger, run: &RunId) -> Vec<RunOrganization> {

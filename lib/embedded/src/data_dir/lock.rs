@@ -105,7 +105,7 @@ impl Drop for Name {
 }
 
 /// Who writes to the directory at `path` now, the longest first.
-fn holders(path: &Path) -> Vec<Holder> {
+pub(super) fn holders(path: &Path) -> Vec<Holder> {
     let mut holders: Vec<Holder> = writer_files(path)
         .into_iter()
         .filter(|file| is_alive(file))

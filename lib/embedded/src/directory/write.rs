@@ -6,7 +6,7 @@ use chat::{AccountId, Organization, OrganizationId, Plan, PortError, PortResult,
 use import::{Account, Membership};
 use sqlx::SqliteConnection;
 
-use super::{SqliteDirectory, plan_name, room_list};
+use super::{SqliteDirectory, room_list};
 use crate::sqlite::Tx;
 
 impl SqliteDirectory {
@@ -20,7 +20,7 @@ impl SqliteDirectory {
         for organization in organizations {
             let version = i64::try_from(organization.plan_version)
                 .map_err(|_| PortError::refused(format!("organization {}: plan version too large", organization.id)))?;
-            let query = sqlx::query(sql).bind(organization.id.as_i64()).bind(plan_name(organization.plan));
+            let query = sqlx::query(sql).bind(organization.id.as_i64()).bind(organization.plan.as_str());
             query.bind(version).execute(&mut *transaction).await.map_err(|e| self.error(e))?;
         }
         self.commit(transaction).await
@@ -56,14 +56,14 @@ impl SqliteDirectory {
         self.commit(transaction).await
     }
 
-    /// Sets a plan; the plan version grows by one if the plan differs.
-    pub async fn set_plan(&self, organization: OrganizationId, plan: Plan) -> PortResult<()> {
-        let sql = "UPDATE organizations SET plan = ?2, plan_version = plan_version + (plan <> ?2) WHERE id = ?1";
-        let query = sqlx::query(sql).bind(organization.as_i64()).bind(plan_name(plan));
-        match query.execute(self.database.writer()?).await.map_err(|e| self.error(e))?.rows_affected() {
-            0 => Err(unknown("organization", organization)),
-            _ => Ok(()),
-        }
+    /// Sets a plan; the plan version grows by one if the plan differs. Answers the organization as it is now.
+    pub async fn set_plan(&self, organization: OrganizationId, plan: Plan) -> PortResult<Organization> {
+        let sql = "UPDATE organizations SET plan = ?2, plan_version = plan_version + (plan <> ?2) WHERE id = ?1 \
+                   RETURNING id, plan, plan_version";
+        let query = sqlx::query(sql).bind(organization.as_i64()).bind(plan.as_str());
+        // To the last row, and with it the commit.
+        let rows = query.fetch_all(self.database.writer()?).await.map_err(|e| self.error(e))?;
+        self.organization(rows.first().ok_or_else(|| unknown("organization", organization))?)
     }
 
     /// Makes accounts members of rooms; who is one already stays. Accounts and rooms must be known.

@@ -1,0 +1,270 @@
+//! Settings: defaults < file < environment < flags. Unknown sections, keys and variables are refused.
+//!
+//! - [`document`]: the documented defaults, from which everything about a key is read
+//! - [`layers`], [`file`], [`environment`]: the layers and how they come over each other
+//! - [`reference`]: values that stand elsewhere and are never printed
+//! - [`explain`]: one key, or a section, for people and programs
+
+mod document;
+mod environment;
+mod explain;
+mod file;
+mod layers;
+mod reference;
+mod suggest;
+
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use chat::{Day, Epoch, Period, Plan, Policies, Policy, Timestamp};
+use jobs::limits::StageSettings;
+use serde::Deserialize;
+use toml::Value;
+use worker::{Backoff, ConsumerSettings};
+
+use crate::exit::{self, Failure};
+use document::Document;
+pub(crate) use explain::{Explanation, explain};
+pub(crate) use layers::{Entry, Layers, Source};
+
+/// Every key, its default and what it means.
+pub(crate) const DEFAULTS: &str = include_str!("../settings.default.toml");
+
+/// All settings. Not `Debug`: some can be secrets.
+pub(crate) struct Settings {
+    pub(crate) data: Data,
+    pub(crate) store: Store,
+    pub(crate) retention: Retention,
+    pub(crate) directory: Adapter,
+    pub(crate) messages: Adapter,
+    pub(crate) limits: Adapter,
+    pub(crate) ledger: Adapter,
+    pub(crate) queue: Adapter,
+    pub(crate) workers: Workers,
+    pub(crate) http: Http,
+    pub(crate) log: Log,
+    policies: Policies,
+    layers: Layers,
+}
+
+/// The settings as they are read, section by section.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sections {
+    data: Data,
+    store: Store,
+    policy: Vec<PolicySettings>,
+    retention: Retention,
+    directory: Adapter,
+    messages: Adapter,
+    limits: Adapter,
+    ledger: Adapter,
+    queue: Adapter,
+    workers: Workers,
+    http: Http,
+    log: Log,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Data {
+    pub(crate) dir: PathBuf,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Store {
+    pub(crate) epoch: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PolicySettings {
+    max_messages: u32,
+    max_age: String,
+    plans: Vec<String>,
+    #[serde(default)]
+    from: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Retention {
+    pub(crate) runs: String,
+}
+
+/// What stands behind a port; each variant carries only its own keys.
+#[derive(Deserialize)]
+#[serde(tag = "adapter", rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) enum Adapter {
+    Embedded {},
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Workers {
+    pub(crate) in_flight: usize,
+    pub(crate) visible_for_ms: u64,
+    pub(crate) attempts_max: NonZeroU32,
+    pub(crate) backoff_min_ms: u64,
+    pub(crate) backoff_max_ms: u64,
+    pub(crate) stop_grace_ms: u64,
+    pub(crate) batch_max: usize,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Http {
+    pub(crate) listen: String,
+    pub(crate) stale_after_ms: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Log {
+    pub(crate) filter: String,
+    pub(crate) format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+impl Settings {
+    /// Reads defaults, file, environment and the flag `--data-dir`.
+    pub(crate) fn load(file: Option<&Path>, data_dir: Option<&Path>) -> anyhow::Result<Self> {
+        let environment = environment::ours(std::env::vars_os())?;
+        Self::read(&layers::Inputs { file, environment: &environment, data_dir })
+    }
+
+    fn read(inputs: &layers::Inputs) -> anyhow::Result<Self> {
+        let layers = Layers::read(&Document::parse(DEFAULTS)?, inputs)?;
+        let settings = Self::of(layers.clone()).map_err(|error| match layers.has_secrets() {
+            // A cause can show the value that it is about.
+            true => anyhow::anyhow!("{}", layers.words_without_secrets(&error)),
+            false => error,
+        })?;
+        // A folder's name need not be text.
+        let dir = inputs.data_dir.map_or_else(|| settings.data.dir.clone(), Path::to_owned);
+        Ok(Self { data: Data { dir }, ..settings })
+    }
+
+    fn of(layers: Layers) -> anyhow::Result<Self> {
+        let read: Sections = Value::Table(layers.values()).try_into().context("settings")?;
+        let settings = Self {
+            policies: policies(&read.policy).context("settings")?,
+            data: read.data,
+            store: read.store,
+            retention: read.retention,
+            directory: read.directory,
+            messages: read.messages,
+            limits: read.limits,
+            ledger: read.ledger,
+            queue: read.queue,
+            workers: read.workers,
+            http: read.http,
+            log: read.log,
+            layers,
+        };
+        settings.epoch()?;
+        settings.retention_ms()?;
+        settings.stage()?;
+        Ok(settings)
+    }
+
+    /// Every key in force and where its value comes from.
+    pub(crate) fn layers(&self) -> &Layers {
+        &self.layers
+    }
+
+    /// The policy in force at an instant.
+    pub(crate) fn policy(&self, at: Timestamp) -> Result<Policy, Failure> {
+        let period = self.policies.in_force(at).context("settings: policy");
+        period.map(|period| period.policy).map_err(|error| Failure::new(exit::CONFIGURATION, error))
+    }
+
+    /// All policies.
+    pub(crate) fn policies(&self) -> &Policies {
+        &self.policies
+    }
+
+    /// How long runs are kept, in milliseconds; none = for ever.
+    pub(crate) fn retention_ms(&self) -> anyhow::Result<Option<u64>> {
+        let retention_ms = parse_age(&self.retention.runs).context("settings: retention.runs")?;
+        if retention_ms.is_some_and(|ms| ms < Day::MILLIS) {
+            bail!("settings: retention.runs is {}: it must be 1d or more, or unlimited", self.retention.runs);
+        }
+        Ok(retention_ms)
+    }
+
+    /// The epoch, if one is set.
+    pub(crate) fn epoch(&self) -> anyhow::Result<Option<Epoch>> {
+        if self.store.epoch.is_empty() {
+            return Ok(None);
+        }
+        let epoch: Timestamp = self.store.epoch.parse().context("settings: store.epoch")?;
+        Ok(Some(Epoch(epoch)))
+    }
+
+    /// How the queue-fed jobs are run.
+    pub(crate) fn stage(&self) -> anyhow::Result<StageSettings> {
+        let workers = &self.workers;
+        let backoff = Backoff::new(
+            Duration::from_millis(workers.backoff_min_ms),
+            Duration::from_millis(workers.backoff_max_ms),
+            0.3,
+        )
+        .context("settings: workers.backoff_min_ms and workers.backoff_max_ms")?;
+        let embedded = StageSettings::embedded();
+        Ok(StageSettings {
+            consumer: ConsumerSettings {
+                in_flight: workers.in_flight,
+                receive_min: (workers.in_flight / 4).max(1),
+                visible_for: Duration::from_millis(workers.visible_for_ms),
+                attempts_max: workers.attempts_max.get(),
+                backoff,
+                stop_grace: Duration::from_millis(workers.stop_grace_ms),
+                ..embedded.consumer
+            },
+            batch_max: workers.batch_max,
+        })
+    }
+}
+
+/// "40d" as milliseconds; "unlimited" as none.
+pub(crate) fn parse_age(text: &str) -> anyhow::Result<Option<u64>> {
+    if text == "unlimited" {
+        return Ok(None);
+    }
+    let duration = humantime::parse_duration(text)
+        .with_context(|| format!("'{text}' is not an age: write 40d, 12h, or unlimited"))?;
+    u64::try_from(duration.as_millis()).map(Some).with_context(|| format!("'{text}' is too long"))
+}
+
+/// The periods of the policies.
+fn policies(settings: &[PolicySettings]) -> anyhow::Result<Policies> {
+    let mut periods = Vec::with_capacity(settings.len());
+    for entry in settings {
+        let plans = entry.plans.iter().map(|plan| plan.parse()).collect::<Result<Vec<Plan>, _>>();
+        let plans = plans.context("policy.plans")?;
+        if plans.is_empty() {
+            bail!("policy.plans is empty: name the plans that it limits, such as [\"free\"]");
+        }
+        if let Some(plan) = plans.iter().find(|plan| !plan.is_limited()) {
+            bail!("policy.plans names {plan}, which sees everything: only the free plan can be limited");
+        }
+        let max_age_ms = parse_age(&entry.max_age).context("policy.max_age")?;
+        let policy = Policy::new(entry.max_messages, max_age_ms).context("policy")?;
+        let from = entry.from.as_ref().map(|text| text.parse()).transpose().context("policy.from")?;
+        periods.push(Period { from, policy });
+    }
+    Policies::new(periods).context("policy")
+}
+
+#[cfg(test)]
+mod tests;
