@@ -65,6 +65,14 @@ adapters! {
         let directory = directory(folder).await;
         Ok(Prepared { port: Arc::new(flaky(directory.clone())), writer: Arc::new(directory) })
     }, excepts exact_laws;
+    mysql(folder) => {
+        let directory = sql::directory(SqlServer::MySql, folder).await?;
+        Ok(Prepared { port: Arc::new(directory.clone()), writer: Arc::new(directory) })
+    }, excepts no_law;
+    postgres(folder) => {
+        let directory = sql::directory(SqlServer::Postgres, folder).await?;
+        Ok(Prepared { port: Arc::new(directory.clone()), writer: Arc::new(directory) })
+    }, excepts no_law;
 }
 
 adapters! {

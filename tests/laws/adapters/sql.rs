@@ -119,7 +119,7 @@ impl DirectoryWriter for SqlDirectory {
     }
 
     async fn set_plan(&self, organization: OrganizationId, plan: Plan) -> PortResult<()> {
-        self.set_plan(organization, plan).await
+        self.set_plan(organization, plan).await.map(drop)
     }
 
     async fn join(&self, memberships: &[Membership]) -> PortResult<()> {

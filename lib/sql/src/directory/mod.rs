@@ -2,6 +2,7 @@
 //!
 //! The directory is ours, with our tables and a writer, or an existing chat's, read by configured queries and never written.
 
+mod owned;
 mod queries;
 mod write;
 
@@ -62,6 +63,17 @@ impl SqlDirectory {
         let database = Database::connect(settings, "the directory", Access::Read).await?;
         let queries = Checked::new(&database, queries).await?;
         Ok(Self { database, queries, access: Access::Read })
+    }
+
+    /// Refuses where the directory is a chat's.
+    fn check_owned(&self) -> PortResult<()> {
+        match self.access {
+            Access::Write => Ok(()),
+            Access::Read => Err(PortError::refused(format!(
+                "{} belongs to the chat (directory.owner = chat): it is only read",
+                self.database.what()
+            ))),
+        }
     }
 
     /// What an operator should know: queries that read a whole table for want of an index.

@@ -7,7 +7,8 @@ use import::{Account, Membership};
 use serde::Serialize;
 
 use super::SqlDirectory;
-use crate::database::{Access, Tx, json};
+use super::owned::stored;
+use crate::database::{Tx, json};
 
 /// Rows of one statement at most; a larger batch is several statements of its transaction.
 const STATEMENT_ROWS_MAX: usize = 1_024;
@@ -101,7 +102,7 @@ impl SqlDirectory {
             let version = i64::try_from(organization.plan_version)
                 .map_err(|_| PortError::refused(format!("organization {}: plan version too large", organization.id)))?;
             let id = organization.id.as_i64();
-            rows.insert(id, (id, plan_name(organization.plan), version));
+            rows.insert(id, (id, organization.plan.as_str(), version));
         }
         self.write(self.statements().put_organizations, &values(rows), &[]).await
     }
@@ -123,13 +124,23 @@ impl SqlDirectory {
         self.write(self.statements().put_rooms, &Vec::from_iter(rooms), &[]).await
     }
 
-    /// Sets a plan; the plan version grows by one if the plan differs.
-    pub async fn set_plan(&self, organization: OrganizationId, plan: Plan) -> PortResult<()> {
+    /// Sets a plan; the plan version grows by one if the plan differs. Answers the organization as it is now.
+    pub async fn set_plan(&self, organization: OrganizationId, plan: Plan) -> PortResult<Organization> {
+        self.database.repeat(true, || self.set_plan_once(organization.as_i64(), plan)).await
+    }
+
+    async fn set_plan_once(&self, id: i64, plan: Plan) -> PortResult<Organization> {
+        let mut tx = self.begin().await?;
         // MySQL assigns from left to right: the version first.
         let sql = "UPDATE organizations
                    SET plan_version = plan_version + CASE WHEN plan <> :plan THEN 1 ELSE 0 END, plan = :plan
                    WHERE id = :id";
-        self.change(Known::Organization, organization.as_i64(), sql, &[("plan", plan_name(plan).into())], &[]).await
+        tx.execute(sql, &[("plan", plan.as_str().into()), ("id", id.into())]).await?;
+        let sql = "SELECT id, plan, plan_version FROM organizations WHERE id = :id";
+        let rows = tx.fetch(sql, &[("id", id.into())]).await?;
+        let organization = stored(rows.first().ok_or_else(|| unknown(Known::Organization, id))?)?;
+        tx.commit().await?;
+        Ok(organization)
     }
 
     /// Makes accounts members of rooms; who is one already stays. Accounts and rooms must be known.
@@ -164,13 +175,8 @@ impl SqlDirectory {
     }
 
     async fn begin(&self) -> PortResult<Tx> {
-        match self.access {
-            Access::Write => self.database.begin().await,
-            Access::Read => Err(PortError::refused(format!(
-                "{} belongs to the chat (directory.owner = chat): it is only read",
-                self.database.what()
-            ))),
-        }
+        self.check_owned()?;
+        self.database.begin().await
     }
 
     /// Writes rows that are in the order of their key, after those they refer to were found. Repeating changes nothing.
@@ -233,13 +239,6 @@ impl SqlDirectory {
             }
         }
         Ok(())
-    }
-}
-
-const fn plan_name(plan: Plan) -> &'static str {
-    match plan {
-        Plan::Free => "free",
-        Plan::Paid => "paid",
     }
 }
 
