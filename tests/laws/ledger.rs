@@ -11,7 +11,7 @@ use chat::{Ledger, MessageId, OrganizationId, Policy, PortError, PortResult, Run
 use futures::future::join;
 
 use crate::random;
-use crate::suite::{Adapter, laws};
+use crate::suite::{Adapter, Folder, laws};
 
 laws! {
     ledger;
@@ -36,6 +36,7 @@ laws! {
     exact:
         of_two_processes_one_settles_an_organization,
         of_two_processes_each_attempt_counts,
+        batches_that_cross_wait_for_each_other_and_count,
         each_stage_counts_its_attempts_from_one,
         an_item_twice_in_a_batch_is_counted_twice,
         forgiving_takes_back_exactly_one_attempt,
@@ -113,7 +114,7 @@ fn moved(name: &str, id: u64, state: State, from: Option<u64>, to: Option<u64>) 
 }
 
 /// A ledger with one run that holds organizations 0 to `count` − 1.
-async fn filled(adapter: &Subject, name: &str, count: u64) -> (tempfile::TempDir, Arc<dyn Ledger>) {
+async fn filled(adapter: &Subject, name: &str, count: u64) -> (Folder, Arc<dyn Ledger>) {
     let (folder, ledger) = adapter.fresh().await;
     fill(&*ledger, name, 1, count).await;
     (folder, ledger)
@@ -810,6 +811,8 @@ async fn a_call_that_prunes_is_short_and_a_run_goes_out_of_sight_at_once(adapter
     assert_eq!(first, Pruned { organizations: 8, more: true, ..Pruned::default() });
     let seen: Vec<_> = ledger.runs(10).await.expect("runs").into_iter().map(|progress| progress.run.id).collect();
     assert_eq!(seen, [run("new")]);
+    let seen: Vec<_> = ledger.opened_runs(10).await.expect("runs").into_iter().map(|run| run.id).collect();
+    assert_eq!(seen, [run("new")]);
     assert_eq!(ledger.attempts_of(org(15), 10).await.expect("attempts").len(), 1);
     assert_eq!(ledger.progress(&run("b")).await.expect("progress"), None);
     let prunable = ledger.prunable(&old(0, None)).await.expect("prunable");
@@ -863,4 +866,26 @@ async fn of_two_processes_each_attempt_counts(adapter: &Subject) {
     for attempt in 1..=40 {
         assert!(begun.contains(&Begun::Attempt(attempt)), "attempt {attempt} is missing: {begun:?}");
     }
+}
+
+/// Batches of the same organizations in opposite orders: nobody waits in a circle, and nothing is counted twice or lost.
+async fn batches_that_cross_wait_for_each_other_and_count(adapter: &Subject) {
+    let (folder, first) = filled(adapter, "r", 60).await;
+    let second = adapter.open(&folder).await;
+    let upward = items("r", 0..60);
+    let downward: Vec<Item> = upward.iter().rev().cloned().collect();
+    let work = async |ledger: &dyn Ledger, batch: &[Item]| {
+        for _ in 0..10 {
+            ledger.begin(Stage::CollectRooms, batch, at(4)).await.expect("begun");
+            ledger.fail(&[(batch[0].clone(), failure("x", "y"))]).await.expect("failed");
+        }
+        let ends: Vec<_> = batch.iter().map(|item| end("r", item.organization.get(), State::Done)).collect();
+        ledger.settle(&ends).await.expect("settled").into_iter().filter(|settled| *settled).count()
+    };
+    let (up, down) = join(work(&*first, &upward), work(&*second, &downward)).await;
+    assert_eq!(up + down, 60, "each was settled once");
+    // The faster one may settle while the other still begins.
+    let attempts: Vec<u32> = all(&*first, "r").await.iter().map(|row| row.attempts).collect();
+    assert!(attempts.iter().all(|attempts| (10..=20).contains(attempts)), "{attempts:?}");
+    assert!(attempts.iter().all(|first| *first == attempts[0]), "a call counts its whole batch: {attempts:?}");
 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::BoxFuture;
@@ -24,15 +24,34 @@ pub(crate) struct Adapter<S> {
 
 impl<S> Adapter<S> {
     /// Opens the store in `folder`, which is available: else no law would run.
-    pub(crate) async fn open(&self, folder: &TempDir) -> S {
+    pub(crate) async fn open(&self, folder: &Folder) -> S {
         (self.open)(folder.path().to_owned()).await.unwrap_or_else(|reason| panic!("{}: {reason}", self.name))
     }
 
     /// A store in a folder of its own, empty.
-    pub(crate) async fn fresh(&self) -> (TempDir, S) {
-        let folder = TempDir::new().expect("a folder");
+    pub(crate) async fn fresh(&self) -> (Folder, S) {
+        let folder = Folder::new();
         let store = self.open(&folder).await;
         (folder, store)
+    }
+}
+
+/// The folder of a store, and what lives on servers under its name: both go when it is dropped.
+pub(crate) struct Folder(TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Self(TempDir::new().expect("a folder"))
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        support::scratch::drop_databases(self.path());
     }
 }
 
@@ -82,9 +101,15 @@ async fn run<S>(adapter: &Adapter<S>, law: Law, check: impl AsyncFn(&Adapter<S>)
     if let Some(reason) = (adapter.excepts)(law) {
         return Err(NotRun::Excepted(reason));
     }
-    let folder = TempDir::new().expect("a folder");
-    let opened = (adapter.open)(folder.path().to_owned()).await;
-    drop(opened.map_err(NotRun::NotAvailable)?);
+    // Asked once for each adapter: on a server it costs a database.
+    static AVAILABLE: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+    let known = AVAILABLE.lock().unwrap_or_else(PoisonError::into_inner).contains(adapter.name);
+    if !known {
+        let folder = Folder::new();
+        let opened = (adapter.open)(folder.path().to_owned()).await;
+        drop(opened.map_err(NotRun::NotAvailable)?);
+        AVAILABLE.lock().unwrap_or_else(PoisonError::into_inner).insert(adapter.name);
+    }
     check(adapter).await;
     Ok(())
 }

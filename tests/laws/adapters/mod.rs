@@ -4,6 +4,7 @@
 //! excepted from. The `flaky_` ones fail on demand.
 
 mod embedded;
+mod sql;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use ::embedded::{EmbeddedDump, LmdbHeads, LmdbLiveIds};
 use chat::{Directory, Heads, Ledger, Limits, LiveIds, Messages, OwnedDirectory};
 use import::Dump;
-use support::{Faults, Flaky};
+use support::{Faults, Flaky, SqlServer};
 use worker::Queue;
 
 use self::embedded::{directory, dump, index, ledger, limits, messages, queue};
@@ -32,6 +33,14 @@ adapters! {
         let directory = directory(folder).await;
         Ok(Prepared { port: Arc::new(flaky(directory.clone())), writer: Arc::new(directory) })
     }, excepts exact_laws;
+    mysql(folder) => {
+        let directory = sql::directory(SqlServer::MySql, folder).await?;
+        Ok(Prepared { port: Arc::new(directory.clone()), writer: Arc::new(directory) })
+    }, excepts no_law;
+    postgres(folder) => {
+        let directory = sql::directory(SqlServer::Postgres, folder).await?;
+        Ok(Prepared { port: Arc::new(directory.clone()), writer: Arc::new(directory) })
+    }, excepts no_law;
 }
 
 adapters! {
@@ -56,6 +65,14 @@ adapters! {
         let directory = directory(folder).await;
         Ok(Prepared { port: Arc::new(flaky(directory.clone())), writer: Arc::new(directory) })
     }, excepts exact_laws;
+    mysql(folder) => {
+        let directory = sql::directory(SqlServer::MySql, folder).await?;
+        Ok(Prepared { port: Arc::new(directory.clone()), writer: Arc::new(directory) })
+    }, excepts no_law;
+    postgres(folder) => {
+        let directory = sql::directory(SqlServer::Postgres, folder).await?;
+        Ok(Prepared { port: Arc::new(directory.clone()), writer: Arc::new(directory) })
+    }, excepts no_law;
 }
 
 adapters! {
@@ -68,6 +85,8 @@ adapters! {
         let index = index(folder);
         Ok(Prepared { port: Arc::new(flaky(LmdbLiveIds::new(index.clone()))), writer: Arc::new(index) })
     }, excepts exact_laws;
+    mysql(folder) => sql::live_ids(SqlServer::MySql, folder).await, excepts no_law;
+    postgres(folder) => sql::live_ids(SqlServer::Postgres, folder).await, excepts no_law;
 }
 
 adapters! {
@@ -80,6 +99,14 @@ adapters! {
         let index = index(folder);
         Ok(Prepared { port: Arc::new(flaky(LmdbHeads::new(index.clone()))), writer: Arc::new(index) })
     }, excepts exact_laws;
+    mysql(folder) => {
+        let heads = sql::heads(SqlServer::MySql, folder).await?;
+        Ok(Prepared { port: Arc::new(heads.clone()), writer: Arc::new(heads) })
+    }, excepts no_law;
+    postgres(folder) => {
+        let heads = sql::heads(SqlServer::Postgres, folder).await?;
+        Ok(Prepared { port: Arc::new(heads.clone()), writer: Arc::new(heads) })
+    }, excepts no_law;
 }
 
 adapters! {
@@ -104,6 +131,8 @@ adapters! {
     ledger: Arc<dyn Ledger>;
     sqlite(folder) => Ok(Arc::new(ledger(folder).await)), excepts no_law;
     flaky_sqlite(folder) => Ok(Arc::new(flaky(ledger(folder).await))), excepts exact_laws;
+    mysql(folder) => Ok(Arc::new(sql::ledger(SqlServer::MySql, folder).await?)), excepts no_law;
+    postgres(folder) => Ok(Arc::new(sql::ledger(SqlServer::Postgres, folder).await?)), excepts no_law;
 }
 
 adapters! {

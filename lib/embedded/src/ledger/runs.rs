@@ -65,12 +65,15 @@ impl SqliteLedger {
     }
 
     pub(super) async fn newest_run_rows(&self, limit: usize) -> PortResult<Vec<Run>> {
-        let rows =
-            sqlx::query(concat!("SELECT ", run_columns!(), " FROM runs ORDER BY opened_at DESC, number DESC LIMIT ?1"))
-                .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-                .fetch_all(self.database.reader())
-                .await
-                .map_err(|e| self.database.error(e))?;
+        let rows = sqlx::query(concat!(
+            "SELECT ",
+            run_columns!(),
+            " FROM runs WHERE run NOT GLOB 'pruned/*' ORDER BY opened_at DESC, number DESC LIMIT ?1"
+        ))
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(self.database.reader())
+        .await
+        .map_err(|e| self.database.error(e))?;
         rows.iter().map(|row| self.run_row(row)).collect()
     }
 

@@ -1,0 +1,75 @@
+//! The three questions of the directory as queries, so that the tables of an existing chat answer them.
+
+use chat::PortResult;
+
+use crate::database::Database;
+use crate::query::{Needs, Query};
+
+/// The queries that answer the directory's questions: one `SELECT` each, with the placeholders and columns said below. Columns
+/// may be of any integer type; more columns than these do no harm.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirectoryQueries {
+    /// Free organizations above `:after`, ascending by id, at most `:limit`. Columns `id` and, where plans are counted,
+    /// `plan_version`.
+    pub free_organizations: String,
+    /// The organizations with one of the ids `IN (:ids)`. Columns `id`, `free` (a truth value) and, where plans are counted,
+    /// `plan_version`.
+    pub organizations: String,
+    /// The rooms in which an active account of one of the organizations `IN (:ids)` is a member now, in any order, repeats do
+    /// no harm. Columns `organization`, `room`.
+    pub rooms: String,
+}
+
+impl Default for DirectoryQueries {
+    /// Those of our own tables.
+    fn default() -> Self {
+        Self {
+            free_organizations:
+                "
+                SELECT id, plan_version FROM organizations WHERE plan = 'free' AND id > :after ORDER BY id LIMIT :limit"
+                    .to_owned(),
+            organizations: "
+                SELECT id, plan = 'free' AS free, plan_version FROM organizations WHERE id IN (:ids)"
+                .to_owned(),
+            rooms: "
+                SELECT DISTINCT accounts.organization, memberships.room
+                FROM accounts
+                JOIN memberships ON memberships.account = accounts.id
+                WHERE accounts.organization IN (:ids) AND accounts.active"
+                .to_owned(),
+        }
+    }
+}
+
+/// The queries as they are asked.
+#[derive(Clone, Debug)]
+pub(super) struct Checked {
+    pub(super) free_organizations: Query,
+    pub(super) organizations: Query,
+    pub(super) rooms: Query,
+    /// What an operator should know.
+    pub(super) warnings: Vec<String>,
+}
+
+impl Checked {
+    /// Checks every query: that it only reads, and its columns.
+    pub(super) async fn new(database: &Database, queries: &DirectoryQueries) -> PortResult<Self> {
+        let dialect = database.dialect();
+        let free_organizations = Query::new(dialect, "free_organizations", &queries.free_organizations)?;
+        let organizations = Query::new(dialect, "organizations", &queries.organizations)?;
+        let rooms = Query::new(dialect, "rooms", &queries.rooms)?;
+        let version = Needs::whole_if_any("plan_version");
+        let page = [("after", 1.into()), ("limit", 1.into())];
+        let ids = [("ids", [1, 2].as_slice().into())];
+        let warnings = [
+            free_organizations.check(database, &page, &[Needs::whole("id"), version]).await?,
+            organizations.check(database, &ids, &[Needs::whole("id"), Needs::truth("free"), version]).await?,
+            rooms.check(database, &ids, &[Needs::whole("organization"), Needs::whole("room")]).await?,
+        ];
+        let warnings: Vec<String> = warnings.into_iter().flatten().collect();
+        for warning in &warnings {
+            tracing::warn!("{warning}");
+        }
+        Ok(Self { free_organizations, organizations, rooms, warnings })
+    }
+}

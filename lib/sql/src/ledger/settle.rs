@@ -1,0 +1,129 @@
+//! How organizations end in a run, and the history of boundaries that comes of it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use chat::ledger::{Settlement, State};
+use chat::{PortError, PortResult, RunId};
+use serde::Serialize;
+
+use super::rows::{CLASS_BYTES_MAX, ERROR_BYTES_MAX, bounded};
+use super::{RunHead, STATEMENT_ROWS_MAX, SqlLedger, by_run};
+use crate::database::{Tx, json, ms};
+
+/// An end as its statement takes it; what is left out is NULL.
+#[derive(Serialize)]
+struct EndRow {
+    organization: i64,
+    state: &'static str,
+    rooms: u32,
+    rooms_opened: u32,
+    messages_read: u64,
+    read_units: f64,
+    visible_messages: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_visible: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    previous: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    class: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    finished_at: i64,
+}
+
+/// A changed boundary as its statement takes it; what is left out is NULL.
+#[derive(Serialize)]
+struct ChangeRow {
+    organization: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    old: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    new: Option<i64>,
+    cause: &'static str,
+}
+
+impl SqlLedger {
+    pub(super) async fn settle_organizations(&self, settlements: &[Settlement]) -> PortResult<Vec<bool>> {
+        if let Some(open) = settlements.iter().find(|settlement| !settlement.state.is_terminal()) {
+            let (organization, state) = (open.item.organization, open.state);
+            return Err(PortError::refused(format!("organization {organization} cannot be settled as {state}")));
+        }
+        if settlements.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut tx = self.database.begin().await?;
+        let mut settled: HashMap<&RunId, BTreeSet<i64>> = HashMap::new();
+        for (run, entries) in by_run(settlements, |settlement| &settlement.item) {
+            let Some(head) = self.head(&mut tx, run).await? else { continue };
+            settled.insert(run, self.settle_in_run(&mut tx, run, &head, entries).await?);
+        }
+        tx.commit().await?;
+        let mut first =
+            |s: &Settlement| settled.get_mut(&s.item.run).is_some_and(|ended| ended.remove(&organization(s)));
+        Ok(settlements.iter().map(&mut first).collect())
+    }
+
+    /// Ends what is not terminal yet; answers which organizations.
+    async fn settle_in_run(
+        &self,
+        tx: &mut Tx,
+        run: &RunId,
+        head: &RunHead,
+        settlements: Vec<&Settlement>,
+    ) -> PortResult<BTreeSet<i64>> {
+        // Of an organization that stands twice, the first ends it.
+        let mut first: BTreeMap<i64, &Settlement> = BTreeMap::new();
+        for settlement in settlements {
+            first.entry(organization(settlement)).or_insert(settlement);
+        }
+        let organizations: Vec<i64> = first.keys().copied().collect();
+        let locked = self.lock(tx, head.number, &organizations).await?;
+        first.retain(|organization, _| locked.get(organization).is_some_and(|row| !row.state.is_terminal()));
+        let ends: Vec<EndRow> = first.values().map(|settlement| end_row(settlement)).collect();
+        for chunk in ends.chunks(STATEMENT_ROWS_MAX) {
+            let values = [("run", head.number.into()), ("batch", json(chunk)?.into())];
+            tx.execute(self.statements().settle, &values).await?;
+        }
+        let changes: Vec<ChangeRow> = first.values().filter_map(|settlement| change_row(settlement)).collect();
+        for chunk in changes.chunks(STATEMENT_ROWS_MAX) {
+            let values = [("as_of", head.as_of.into()), ("run", run.as_str().into()), ("batch", json(chunk)?.into())];
+            tx.execute(self.statements().add_history, &values).await?;
+        }
+        Ok(first.into_keys().collect())
+    }
+}
+
+fn organization(settlement: &Settlement) -> i64 {
+    settlement.item.organization.as_i64()
+}
+
+fn end_row(settlement: &Settlement) -> EndRow {
+    let figures = &settlement.figures;
+    let failure = settlement.failure.as_ref();
+    EndRow {
+        organization: organization(settlement),
+        state: settlement.state.as_str(),
+        rooms: figures.rooms,
+        rooms_opened: figures.rooms_opened,
+        messages_read: figures.messages_read.min(i64::MAX as u64),
+        read_units: if figures.read_units.is_finite() { figures.read_units } else { 0.0 },
+        visible_messages: figures.visible_messages,
+        first_visible: figures.first_visible_message_id.map(|id| id.as_i64()),
+        previous: figures.previous_first_visible_message_id.map(|id| id.as_i64()),
+        class: failure.map(|failure| bounded(&failure.class, CLASS_BYTES_MAX)),
+        error: failure.map(|failure| bounded(&failure.error, ERROR_BYTES_MAX)),
+        finished_at: ms(settlement.at),
+    }
+}
+
+/// The change of the boundary, where the settlement is one.
+fn change_row(settlement: &Settlement) -> Option<ChangeRow> {
+    let old = settlement.figures.previous_first_visible_message_id;
+    let (new, cause) = match settlement.state {
+        State::Done => (settlement.figures.first_visible_message_id, "computed"),
+        State::Released => (None, "released"),
+        _ => return None,
+    };
+    let (old, new) = (old.map(|id| id.as_i64()), new.map(|id| id.as_i64()));
+    (old != new).then(|| ChangeRow { organization: organization(settlement), old, new, cause })
+}
