@@ -5,10 +5,12 @@
 
 mod adapters;
 mod directory;
+mod dynamodb;
 mod heads;
 mod ledger;
 mod limits;
 mod live_ids;
 mod queue;
 mod random;
+mod state;
 mod suite;

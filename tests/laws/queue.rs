@@ -31,7 +31,8 @@ laws! {
         a_dropped_receive_loses_nothing,
         bodies_read_back_as_they_were_sent,
         batches_have_a_bound,
-        depth_counts_what_is_visible_and_what_is_hidden;
+        depth_counts_what_is_visible_and_what_is_hidden,
+        depth_tells_the_age_of_the_oldest_message;
 }
 
 /// A visibility timeout that a test waits for.
@@ -334,10 +335,16 @@ async fn depth_counts_what_is_visible_and_what_is_hidden(adapter: &Subject) {
     let received = queue.receive(2, LONG, Duration::ZERO).await.expect("received");
     let depth = queue.depth().await.expect("depth");
     assert_eq!((depth.visible, depth.hidden), (3, 2));
-    assert!(depth.oldest_age.is_some_and(|age| age < LONG));
     done(&*queue, received.into_iter().map(|delivery| delivery.receipt).collect()).await;
     let depth = queue.depth().await.expect("depth");
     assert_eq!((depth.visible, depth.hidden), (3, 0));
+}
+
+async fn depth_tells_the_age_of_the_oldest_message(adapter: &Subject) {
+    let (_folder, queue) = adapter.fresh().await;
+    send(&*queue, &texts(1)).await;
+    let depth = queue.depth().await.expect("depth");
+    assert!(depth.oldest_age.is_some_and(|age| age < LONG));
 }
 
 async fn nothing_is_lost_between_several_senders_and_receivers(adapter: &Subject) {

@@ -8,7 +8,7 @@ mod release;
 mod stage;
 mod wait;
 
-pub use compute::{Computed, compute};
+pub use compute::{Computation, Computed, compute};
 pub use extract_organizations::ExtractError;
 pub use stage::StageSettings;
 pub use wait::{Until, WaitError, wait_until_finished};

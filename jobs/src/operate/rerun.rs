@@ -81,7 +81,7 @@ pub async fn difference(
         rooms_seen: u32::try_from(with_heads.len()).unwrap_or(u32::MAX),
         rooms: &with_heads,
     };
-    let computed = compute(&*ports.live_ids, ports.epoch, question).await?;
+    let computed = compute(&*ports.live_ids, ports.epoch, question).await?.row;
     Ok(Difference { organization, stored, computed: Some(computed) })
 }
 

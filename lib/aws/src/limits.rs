@@ -197,14 +197,15 @@ impl DynamoDbLimits {
             .client()
             .query()
             .table_name(self.table())
-            .key_condition_expression("shard = :shard")
+            .key_condition_expression("#shard = :shard")
+            .expression_attribute_names("#shard", SHARD)
             .expression_attribute_values(":shard", number(shard))
             .consistent_read(true)
             .limit(i32::try_from(limit).unwrap_or(i32::MAX).max(1))
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
         if let Some(after) = after {
             query = query
-                .key_condition_expression("shard = :shard AND organization > :after")
+                .key_condition_expression("#shard = :shard AND organization > :after")
                 .expression_attribute_values(":after", number(after.get()));
         }
         let answer = self.db.call(|| {

@@ -1,4 +1,4 @@
-//! Makes tables and queues that are missing. What exists is checked and left as it is: a person who changed it had a reason.
+//! Makes tables and queues that are missing. What exists is left as it is: whoever changed it had a reason.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -190,11 +190,7 @@ fn check(layout: &Layout<'_>, table: &TableDescription) -> PortResult<()> {
 }
 
 /// Makes the queues `names` and their dead-letter queues, where they are missing. A message goes to the dead-letter queue after 100
-/// receives and stays there for 14 days.
-///
-/// # Errors
-///
-/// Refused when a queue exists with other attributes.
+/// receives and stays there for 14 days. Another process may do the same at the same time.
 pub async fn create_queues(sqs: &Sqs, names: &[&str]) -> Result<Vec<Provisioned>, QueueError> {
     let mut made = Vec::with_capacity(2 * names.len());
     for name in names {

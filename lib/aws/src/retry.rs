@@ -102,6 +102,9 @@ impl Tries<'_> {
     }
 }
 
+/// Throttled requests that come so close together are one sign, not many.
+const HALVING_PAUSE: Duration = Duration::from_secs(1);
+
 /// Tokens, one for each retry.
 #[derive(Debug)]
 struct Bucket {
@@ -109,12 +112,13 @@ struct Bucket {
     max: f64,
     per_s: f64,
     filled_at: Instant,
+    halved_at: Option<Instant>,
 }
 
 impl Bucket {
     fn full(settings: &RetrySettings) -> Self {
         let max = f64::from(settings.tokens);
-        Self { tokens: max, max, per_s: settings.tokens_per_s.max(0.0), filled_at: Instant::now() }
+        Self { tokens: max, max, per_s: settings.tokens_per_s.max(0.0), filled_at: Instant::now(), halved_at: None }
     }
 
     fn fill(&mut self) {
@@ -133,7 +137,10 @@ impl Bucket {
 
     fn halve(&mut self) {
         self.fill();
-        self.tokens /= 2.0;
+        if self.halved_at.is_none_or(|halved_at| self.filled_at.duration_since(halved_at) >= HALVING_PAUSE) {
+            self.tokens /= 2.0;
+            self.halved_at = Some(self.filled_at);
+        }
     }
 }
 

@@ -45,7 +45,7 @@ impl Default for ServiceSettings {
 /// How often requests are tried again.
 ///
 /// A retry waits a random time between 0 and a bound that doubles from `delay_min` to `delay_max`, and takes a token from a bucket
-/// that all requests of a client share. Throttling halves what the bucket holds, time fills it again. With an empty bucket failures go
+/// that all requests of a client share. Throttling halves what the bucket holds, at most once a second; time fills it again. With an empty bucket failures go
 /// to the caller at once: many workers together do not press a service that is down or asks for a slower pace.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RetrySettings {

@@ -1,5 +1,6 @@
 //! Queues in Amazon SQS.
 
+mod batch;
 mod body;
 
 use std::future::Future;
@@ -9,13 +10,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{
-    BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, Message,
-    MessageSystemAttributeName, QueueAttributeName, SendMessageBatchRequestEntry,
+    ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, Message, MessageSystemAttributeName,
+    QueueAttributeName, SendMessageBatchRequestEntry,
 };
 use tokio::time::Instant;
 use worker::queue::PerEntry;
 use worker::{Delivery, Depth, Outgoing, Queue, QueueError, QueueLimits, Receipt};
 
+use self::batch::{Answered, Answers, in_order};
 use self::body::Encoded;
 use crate::failed::{Failed, Kind};
 use crate::meter::Usage;
@@ -99,20 +101,6 @@ pub struct SqsQueue {
     url: Arc<str>,
 }
 
-/// What one request said about the entries of a batch, by their indices.
-#[derive(Default)]
-struct Answered {
-    done: Vec<usize>,
-    failed: Vec<(usize, BatchResultErrorEntry)>,
-}
-
-impl Answered {
-    fn new<'a>(done: impl Iterator<Item = &'a str>, failed: &[BatchResultErrorEntry]) -> Self {
-        let failed = failed.iter().filter_map(|entry| Some((entry.id.parse().ok()?, entry.clone())));
-        Self { done: done.filter_map(|id| id.parse().ok()).collect(), failed: failed.collect() }
-    }
-}
-
 impl SqsQueue {
     /// Finds the queue `name`; the prefix of the settings stands in front of it.
     ///
@@ -155,73 +143,8 @@ impl SqsQueue {
         i32::try_from(seconds).map_err(|_| self.refused(what))
     }
 
-    /// The answers for `entries` of a batch, given by their indices; each tried again while it fails temporarily and the budget
-    /// allows. An error means that no entry was answered at all.
-    async fn batch<F: Future<Output = Result<Answered, Failed>>>(
-        &self,
-        entries: Vec<usize>,
-        request: impl Fn(Vec<usize>) -> F,
-    ) -> Result<Vec<(usize, Result<(), QueueError>)>, QueueError> {
-        let retry = &self.sqs.0.retry;
-        let (mut answers, mut open) = (Vec::with_capacity(entries.len()), entries);
-        let mut tries = retry.tries();
-        while !open.is_empty() {
-            let failed = match retry.one_try(request(open.clone())).await {
-                Ok(answered) => {
-                    let before = open.len();
-                    let failed = self.sort(answered, &mut open, &mut answers);
-                    if open.len() < before {
-                        tries.progressed();
-                    }
-                    if failed.kind == Kind::Throttled {
-                        retry.throttled();
-                    }
-                    failed
-                }
-                Err(failed) => failed,
-            };
-            if !open.is_empty() && !(failed.kind.is_temporary() && tries.again().await) {
-                if answers.is_empty() {
-                    return Err(queue_error(&self.name, failed));
-                }
-                let cause: Arc<dyn std::error::Error + Send + Sync> = failed.source.into();
-                answers.extend(open.drain(..).map(|entry| {
-                    let failed = Failed { source: Box::new(Arc::clone(&cause)), code: failed.code.clone(), ..failed };
-                    (entry, Err(queue_error(&self.name, failed)))
-                }));
-            }
-        }
-        Ok(answers)
-    }
-
-    /// Takes what is answered for good out of `open`, and says why the rest is not.
-    fn sort(
-        &self,
-        answered: Answered,
-        open: &mut Vec<usize>,
-        answers: &mut Vec<(usize, Result<(), QueueError>)>,
-    ) -> Failed {
-        let mut why =
-            Failed { kind: Kind::Unavailable, code: String::new(), source: "entries were not answered".into() };
-        answers.extend(answered.done.iter().map(|entry| (*entry, Ok(()))));
-        for (index, entry) in answered.failed {
-            let source = format!("{}: {}", entry.code, entry.message.as_deref().unwrap_or_default());
-            let failed = Failed { kind: entry_kind(&entry), code: entry.code, source: source.into() };
-            if failed.kind.is_temporary() {
-                why = failed;
-            } else {
-                answers.push((index, Err(queue_error(&self.name, failed))));
-            }
-        }
-        open.retain(|entry| !answers.iter().any(|(answered, _)| answered == entry));
-        why
-    }
-
     /// Sends the entries of one request.
-    async fn send_group(
-        &self,
-        entries: &[(usize, SendMessageBatchRequestEntry)],
-    ) -> Result<Vec<(usize, Result<(), QueueError>)>, QueueError> {
+    async fn send_group(&self, entries: &[(usize, SendMessageBatchRequestEntry)]) -> Result<Answers, QueueError> {
         let indices = entries.iter().map(|(index, _)| *index).collect();
         self.batch(indices, |open| {
             let open = entries.iter().filter(|(index, _)| open.contains(index)).map(|(_, entry)| entry.clone());
@@ -272,7 +195,7 @@ impl Queue for SqsQueue {
 
     async fn send(&self, messages: &[Outgoing]) -> Result<PerEntry, QueueError> {
         self.check_batch(messages.len())?;
-        let mut answers: Vec<(usize, Result<(), QueueError>)> = Vec::with_capacity(messages.len());
+        let mut answers: Answers = Vec::with_capacity(messages.len());
         let (mut group, mut group_bytes) = (Vec::new(), 0);
         let mut groups = Vec::new();
         for (index, message) in messages.iter().enumerate() {
@@ -403,22 +326,8 @@ impl Queue for SqsQueue {
     }
 }
 
-/// Answers in the order of the entries.
-fn in_order(mut answers: Vec<(usize, Result<(), QueueError>)>) -> PerEntry {
-    answers.sort_by_key(|(index, _)| *index);
-    answers.into_iter().map(|(_, answer)| answer).collect()
-}
-
 fn never_sent(source: aws_sdk_sqs::error::BuildError) -> Failed {
     Failed { kind: Kind::Refused, code: String::new(), source: source.into() }
-}
-
-/// What the failure of an entry means. Whether an error is the sender's is all that SQS promises to tell.
-fn entry_kind(entry: &BatchResultErrorEntry) -> Kind {
-    match Kind::of(&entry.code, 0) {
-        Kind::Refused if !entry.sender_fault => Kind::Unavailable,
-        kind => kind,
-    }
 }
 
 pub(crate) fn queue_error(queue: &str, failed: Failed) -> QueueError {

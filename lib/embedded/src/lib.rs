@@ -4,6 +4,7 @@
 //! - [`SqliteDirectory`]: organizations, accounts, rooms, memberships
 //! - [`SqliteLedger`]: runs, states, history, audit
 //! - [`SqliteQueue`]: queues with visibility timeouts
+//! - [`SqliteState`]: small records
 //! - [`PackedIndex`], [`LmdbLiveIds`], [`LmdbHeads`]: ids of messages, packed by room
 //! - [`LmdbLimits`]: the current limits
 //! - [`EmbeddedLoad`]: takes an import
@@ -19,6 +20,7 @@ mod load;
 pub mod packed;
 mod queue;
 mod sqlite;
+mod state;
 
 pub use data_dir::{Access, DataDir, Holder, OpenError};
 pub use directory::SqliteDirectory;
@@ -30,3 +32,4 @@ pub use lmdb::MapSize;
 pub use load::EmbeddedLoad;
 pub use packed::PackedIndex;
 pub use queue::SqliteQueue;
+pub use state::SqliteState;

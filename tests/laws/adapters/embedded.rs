@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use async_trait::async_trait;
 use chat::{AccountId, Epoch, MessageId, Organization, OrganizationId, Plan, PortResult, RoomId};
-use embedded::{Access, DataDir, LmdbLimits, MapSize, PackedIndex, SqliteDirectory, SqliteLedger, SqliteQueue};
+use embedded::{
+    Access, DataDir, LmdbLimits, MapSize, PackedIndex, SqliteDirectory, SqliteLedger, SqliteQueue, SqliteState,
+};
 use import::{Account, Membership};
 
 use crate::directory::DirectoryWriter;
@@ -24,6 +26,10 @@ pub(super) async fn ledger(folder: PathBuf) -> SqliteLedger {
 
 pub(super) async fn queue(folder: PathBuf) -> SqliteQueue {
     SqliteQueue::open(&data_dir(folder).await, "laws").await.expect("a queue")
+}
+
+pub(super) async fn state(folder: PathBuf) -> SqliteState {
+    SqliteState::open(&data_dir(folder).await).await.expect("a state")
 }
 
 pub(super) fn index(folder: PathBuf) -> PackedIndex {

@@ -3,17 +3,19 @@
 //! A row says how to open the adapter over a folder, with `Err(why)` where that is not possible here, and which laws it is
 //! excepted from. The `flaky_` ones fail on demand.
 
+pub(crate) mod aws;
 mod embedded;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use ::aws::{DynamoDb, DynamoDbLimits, DynamoDbLiveIds, DynamoDbMessages, DynamoDbState};
 use ::embedded::{LmdbHeads, LmdbLiveIds};
 use chat::{Directory, Heads, Ledger, Limits, LiveIds};
 use support::{Faults, Flaky};
-use worker::Queue;
+use worker::{Queue, State};
 
-use self::embedded::{directory, index, ledger, limits, queue};
+use self::embedded::{directory, index, ledger, limits, queue, state};
 use crate::directory::DirectoryWriter;
 use crate::live_ids::MessageWriter;
 use crate::random;
@@ -41,6 +43,12 @@ adapters! {
         let index = index(folder);
         Ok(Prepared { port: Arc::new(flaky(LmdbLiveIds::new(index.clone()))), writer: Arc::new(index) })
     }, excepts exact_laws;
+    dynamodb(folder) => Ok(live_ids_of(aws::dynamodb(&folder, aws::Way::Straight).await?)), excepts aws::live_ids_excepts;
+    faulty_dynamodb(folder) => Ok(live_ids_of(aws::dynamodb(&folder, aws::FAULTY).await?)), excepts aws::live_ids_excepts;
+}
+
+fn live_ids_of(db: DynamoDb) -> Prepared<dyn LiveIds, dyn MessageWriter> {
+    Prepared { port: Arc::new(DynamoDbLiveIds::new(db.clone())), writer: Arc::new(DynamoDbMessages::new(db)) }
 }
 
 adapters! {
@@ -59,6 +67,8 @@ adapters! {
     limits: Arc<dyn Limits>;
     lmdb(folder) => Ok(Arc::new(limits(folder))), excepts no_law;
     flaky_lmdb(folder) => Ok(Arc::new(flaky(limits(folder)))), excepts exact_laws;
+    dynamodb(folder) => Ok(Arc::new(DynamoDbLimits::new(aws::dynamodb(&folder, aws::Way::Straight).await?))), excepts no_law;
+    faulty_dynamodb(folder) => Ok(Arc::new(DynamoDbLimits::new(aws::dynamodb(&folder, aws::FAULTY).await?))), excepts exact_laws;
 }
 
 adapters! {
@@ -71,6 +81,16 @@ adapters! {
     queue: Arc<dyn Queue>;
     sqlite(folder) => Ok(Arc::new(queue(folder).await)), excepts no_law;
     flaky_sqlite(folder) => Ok(Arc::new(flaky(queue(folder).await))), excepts exact_laws;
+    sqs(folder) => Ok(Arc::new(aws::queue(&folder, aws::Way::Straight).await?)), excepts aws::queue_excepts;
+    faulty_sqs(folder) => Ok(Arc::new(aws::queue(&folder, aws::FAULTY).await?)), excepts exact_laws;
+}
+
+adapters! {
+    state: Arc<dyn State>;
+    sqlite(folder) => Ok(Arc::new(state(folder).await)), excepts no_law;
+    flaky_sqlite(folder) => Ok(Arc::new(flaky(state(folder).await))), excepts exact_laws;
+    dynamodb(folder) => Ok(Arc::new(DynamoDbState::new(aws::dynamodb(&folder, aws::Way::Straight).await?))), excepts no_law;
+    faulty_dynamodb(folder) => Ok(Arc::new(DynamoDbState::new(aws::dynamodb(&folder, aws::FAULTY).await?))), excepts exact_laws;
 }
 
 /// Fails in every third call.

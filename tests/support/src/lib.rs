@@ -1,12 +1,14 @@
 //! What the law, path and fault suites share.
 
 pub mod faults;
+mod faulty_proxy;
 mod flaky_directory;
 mod flaky_heads;
 mod flaky_ledger;
 mod flaky_limits;
 mod flaky_live_ids;
 mod flaky_queue;
+mod flaky_state;
 pub mod oracle;
 pub mod place;
 pub mod program;
@@ -15,6 +17,7 @@ pub mod temporary;
 pub mod waiting;
 
 pub use faults::{Fault, Faults, Flaky};
+pub use faulty_proxy::FaultyProxy;
 pub use place::Place;
 pub use program::{Ended, Program};
 pub use small_chat::SmallChat;

@@ -80,11 +80,18 @@ async fn an_empty_bucket_ends_retries_and_time_fills_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn throttling_halves_the_bucket() {
-    let retry = retry(RetrySettings { tokens_per_s: 0.0, ..SETTINGS });
-    // 8 → 4 − 1 → 1.5 − 1 → none left.
-    assert_eq!(ask(&retry, Kind::Throttled, 9).await, (3, false));
-    assert_eq!(retry.meter().usage().throttled, 3);
+async fn throttling_halves_the_bucket_once_a_second() {
+    let retry = retry(RetrySettings { tokens: 100, tokens_per_s: 0.0, ..SETTINGS });
+    let tokens = || retry.bucket.lock().expect("bucket").tokens;
+    (0..10).for_each(|_| retry.throttled());
+    assert_eq!((tokens(), retry.meter().usage().throttled), (50.0, 10));
+    tokio::time::advance(Duration::from_secs(1)).await;
+    (0..10).for_each(|_| retry.throttled());
+    assert_eq!(tokens(), 25.0);
+    // A request that is throttled is one, too.
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert_eq!(ask(&retry, Kind::Throttled, 9).await, (4, false));
+    assert_eq!(tokens(), 12.5 - 3.0);
 }
 
 #[tokio::test(start_paused = true)]
