@@ -61,13 +61,15 @@ async fn sure<T>(call: impl AsyncFn() -> Result<T, QueueError>) -> T {
 async fn send(queue: &dyn Queue, texts: &[String]) {
     let mut open: Vec<Outgoing> = texts.iter().map(|text| Outgoing::now(text.as_bytes())).collect();
     while !open.is_empty() {
-        let answers = sure(async || queue.send(&open).await).await;
-        assert_eq!(answers.len(), open.len(), "an answer for each entry");
+        let batch = &open[..open.len().min(queue.limits().batch_max)];
+        let answers = sure(async || queue.send(batch).await).await;
+        assert_eq!(answers.len(), batch.len(), "an answer for each entry");
         let mut answers = answers.into_iter();
         open.retain(|_| match answers.next() {
             Some(Err(e)) if e.is_temporary() => true,
             Some(Err(e)) => panic!("{e}"),
-            _ => false,
+            Some(Ok(())) => false,
+            None => true,
         });
     }
 }
@@ -75,9 +77,9 @@ async fn send(queue: &dyn Queue, texts: &[String]) {
 /// Deletes until each entry is accepted; entries that are no longer held are dropped.
 async fn done(queue: &dyn Queue, mut open: Vec<Receipt>) {
     while !open.is_empty() {
-        let answers = sure(async || queue.done(&open).await).await;
-        let mut answers = answers.into_iter();
-        open.retain(|_| matches!(answers.next(), Some(Err(e)) if e.is_temporary()));
+        let batch = &open[..open.len().min(queue.limits().batch_max)];
+        let mut answers = sure(async || queue.done(batch).await).await.into_iter();
+        open.retain(|_| answers.next().is_none_or(|answer| answer.is_err_and(|e| e.is_temporary())));
     }
 }
 

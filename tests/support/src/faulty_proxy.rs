@@ -83,7 +83,9 @@ impl Behind {
         }
     }
 
-    async fn forward(&self, request: Request<Full<Bytes>>) -> Answer {
+    async fn forward(&self, mut request: Request<Full<Bytes>>) -> Answer {
+        // The body may be another one by now.
+        request.headers_mut().remove(header::CONTENT_LENGTH);
         let stream = TcpStream::connect(&self.address).await?;
         let (mut sender, connection) =
             client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;

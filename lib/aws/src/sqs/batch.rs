@@ -53,7 +53,8 @@ impl SqsQueue {
                 }
                 Err(failed) => failed,
             };
-            if !open.is_empty() && !(failed.kind.is_temporary() && tries.again().await) {
+            let again = open.is_empty() || (failed.kind.is_temporary() && tries.again().await);
+            if !again {
                 if answers.is_empty() {
                     return Err(queue_error(&self.name, failed));
                 }
