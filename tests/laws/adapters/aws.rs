@@ -87,7 +87,6 @@ fn service(url: &str, tries: u32) -> ServiceSettings {
         delay_max: Duration::from_millis(20),
         tokens: 1_000_000,
         tokens_per_s: 1e6,
-        ..RetrySettings::default()
     };
     ServiceSettings {
         region: Some("eu-central-1".to_owned()),
