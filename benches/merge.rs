@@ -115,7 +115,7 @@ async fn merge(
             rooms_seen: u32::try_from(rooms.len())?,
             rooms: &rooms,
         };
-        rows.push(compute(&stores.live_ids, stores.index.epoch(), of).await?);
+        rows.push(compute(&stores.live_ids, stores.index.epoch(), of).await?.row);
     }
     Ok(rows)
 }

@@ -6,6 +6,7 @@
 mod adapters;
 mod directory;
 mod dump;
+mod dynamodb;
 mod heads;
 mod ledger;
 mod limits;
@@ -14,4 +15,5 @@ mod messages;
 mod owned_directory;
 mod queue;
 mod random;
+mod state;
 mod suite;

@@ -31,7 +31,8 @@ laws! {
         a_dropped_receive_loses_nothing,
         bodies_read_back_as_they_were_sent,
         batches_have_a_bound,
-        depth_counts_what_is_visible_and_what_is_hidden;
+        depth_counts_what_is_visible_and_what_is_hidden,
+        depth_tells_the_age_of_the_oldest_message;
 }
 
 /// A visibility timeout that a test waits for.
@@ -60,13 +61,15 @@ async fn sure<T>(call: impl AsyncFn() -> Result<T, QueueError>) -> T {
 async fn send(queue: &dyn Queue, texts: &[String]) {
     let mut open: Vec<Outgoing> = texts.iter().map(|text| Outgoing::now(text.as_bytes())).collect();
     while !open.is_empty() {
-        let answers = sure(async || queue.send(&open).await).await;
-        assert_eq!(answers.len(), open.len(), "an answer for each entry");
+        let batch = &open[..open.len().min(queue.limits().batch_max)];
+        let answers = sure(async || queue.send(batch).await).await;
+        assert_eq!(answers.len(), batch.len(), "an answer for each entry");
         let mut answers = answers.into_iter();
         open.retain(|_| match answers.next() {
             Some(Err(e)) if e.is_temporary() => true,
             Some(Err(e)) => panic!("{e}"),
-            _ => false,
+            Some(Ok(())) => false,
+            None => true,
         });
     }
 }
@@ -74,9 +77,9 @@ async fn send(queue: &dyn Queue, texts: &[String]) {
 /// Deletes until each entry is accepted; entries that are no longer held are dropped.
 async fn done(queue: &dyn Queue, mut open: Vec<Receipt>) {
     while !open.is_empty() {
-        let answers = sure(async || queue.done(&open).await).await;
-        let mut answers = answers.into_iter();
-        open.retain(|_| matches!(answers.next(), Some(Err(e)) if e.is_temporary()));
+        let batch = &open[..open.len().min(queue.limits().batch_max)];
+        let mut answers = sure(async || queue.done(batch).await).await.into_iter();
+        open.retain(|_| answers.next().is_none_or(|answer| answer.is_err_and(|e| e.is_temporary())));
     }
 }
 
@@ -334,10 +337,16 @@ async fn depth_counts_what_is_visible_and_what_is_hidden(adapter: &Subject) {
     let received = queue.receive(2, LONG, Duration::ZERO).await.expect("received");
     let depth = queue.depth().await.expect("depth");
     assert_eq!((depth.visible, depth.hidden), (3, 2));
-    assert!(depth.oldest_age.is_some_and(|age| age < LONG));
     done(&*queue, received.into_iter().map(|delivery| delivery.receipt).collect()).await;
     let depth = queue.depth().await.expect("depth");
     assert_eq!((depth.visible, depth.hidden), (3, 0));
+}
+
+async fn depth_tells_the_age_of_the_oldest_message(adapter: &Subject) {
+    let (_folder, queue) = adapter.fresh().await;
+    send(&*queue, &texts(1)).await;
+    let depth = queue.depth().await.expect("depth");
+    assert!(depth.oldest_age.is_some_and(|age| age < LONG));
 }
 
 async fn nothing_is_lost_between_several_senders_and_receivers(adapter: &Subject) {

@@ -22,11 +22,20 @@ pub struct Computed<'a> {
     pub rooms: &'a [(RoomId, Head)],
 }
 
+/// What was computed, and what it cost.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Computation {
+    /// The limit row.
+    pub row: LimitRow,
+    /// Read units that the store of messages charged; 0 where it does not charge.
+    pub read_units: f64,
+}
+
 /// Computes the limit row.
-pub async fn compute(live_ids: &dyn LiveIds, epoch: Epoch, of: Computed<'_>) -> PortResult<LimitRow> {
+pub async fn compute(live_ids: &dyn LiveIds, epoch: Epoch, of: Computed<'_>) -> PortResult<Computation> {
     let rooms: Vec<_> = of.rooms.iter().map(|(id, head)| newest::Room::new(*id, *head, epoch)).collect();
     let found: Newest = newest(live_ids, &rooms, &of.policy, of.version.as_of, epoch).await?;
-    Ok(LimitRow {
+    let row = LimitRow {
         organization: of.organization,
         policy: of.policy,
         version: of.version,
@@ -39,5 +48,6 @@ pub async fn compute(live_ids: &dyn LiveIds, epoch: Epoch, of: Computed<'_>) -> 
         rooms_opened: found.rooms_opened,
         messages_read: found.messages_read,
         computed_at: Timestamp::now(),
-    })
+    };
+    Ok(Computation { row, read_units: found.read_units })
 }

@@ -11,7 +11,7 @@ use chat::{
 use tokio_util::sync::CancellationToken;
 use worker::{Batcher, Cause, Consumer, ConsumerReport, Pulse, QueueError, Verdict, Work};
 
-use super::compute::{Computed, compute};
+use super::compute::{Computation, Computed, compute};
 use super::release::{figures_of, release_if_stored};
 use super::stage::{Failed, LedgerStage, OfItem, StageSettings, batched, call, organizations};
 use super::verdict_of;
@@ -74,8 +74,8 @@ impl MergeNewest {
             rooms_seen: task.rooms_seen,
             rooms: &task.rooms,
         };
-        let row = match compute(&*self.live_ids, self.epoch, question).await {
-            Ok(row) => row,
+        let Computation { row, read_units } = match compute(&*self.live_ids, self.epoch, question).await {
+            Ok(computation) => computation,
             Err(error) => return Ok(verdict_of(&error)),
         };
         // Asked again right before writing: without a plan version nothing else keeps an upgraded organization unlimited.
@@ -104,7 +104,7 @@ impl MergeNewest {
             Ok(None) => settlement(&row, &outcome),
             Err(error) => return Ok(verdict_of(&error)),
         };
-        self.ledger.settle(task.item(), state, figures).await?;
+        self.ledger.settle(task.item(), state, Figures { read_units, ..figures }).await?;
         Ok(Verdict::Done)
     }
 
@@ -134,6 +134,7 @@ fn settlement(row: &LimitRow, outcome: &PutOutcome) -> (State, Figures) {
     (state, figures(row, previous))
 }
 
+/// What a row says of how it came to be; what it cost is not in it.
 fn figures(row: &LimitRow, previous: Option<MessageId>) -> Figures {
     Figures {
         rooms: row.rooms,

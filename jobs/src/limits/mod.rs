@@ -9,7 +9,7 @@ mod release;
 mod stage;
 mod wait;
 
-pub use compute::{Computed, compute};
+pub use compute::{Computation, Computed, compute};
 pub use extract_organizations::ExtractError;
 pub use prune::{prune, prune_after_extraction};
 pub use release::release_if_stored;

@@ -43,7 +43,7 @@ impl Collected {
             rooms_seen: u32::try_from(self.rooms.len()).unwrap_or(u32::MAX),
             rooms: &self.rooms,
         };
-        compute(&*ports.live_ids, ports.epoch, question).await
+        compute(&*ports.live_ids, ports.epoch, question).await.map(|found| found.row)
     }
 }
 

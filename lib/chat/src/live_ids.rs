@@ -24,12 +24,23 @@ pub struct PageRequest {
 pub struct Pages {
     ids: Vec<MessageId>,
     ends: Vec<(usize, Option<MessageId>)>,
+    read_units: f64,
 }
 
 impl Pages {
     /// No page, with room for `pages` of them.
     pub fn with_capacity(pages: usize, ids: usize) -> Self {
-        Self { ids: Vec::with_capacity(ids), ends: Vec::with_capacity(pages) }
+        Self { ids: Vec::with_capacity(ids), ends: Vec::with_capacity(pages), read_units: 0.0 }
+    }
+
+    /// Notes what the store charged for a page, where it charges.
+    pub fn charge(&mut self, read_units: f64) {
+        self.read_units += read_units;
+    }
+
+    /// Read units that the store charged for all pages; 0 where it does not charge.
+    pub fn read_units(&self) -> f64 {
+        self.read_units
     }
 
     /// Where the ids of the page in work are appended, newest first.

@@ -5,6 +5,7 @@
 //! directory.sqlite   organizations, accounts, rooms, memberships
 //! ledger.sqlite      runs and what became of them
 //! queue.sqlite       queues
+//! state.sqlite       small records
 //! live_ids/ limits/  LMDB environments
 //! messages/          LMDB environment, where what messages say was imported
 //! writer.lock        locked shared by ordinary writers, exclusively by an import
@@ -142,6 +143,11 @@ impl DataDir {
     /// The file with the queues.
     pub fn queue_sqlite(&self) -> PathBuf {
         self.path().join("queue.sqlite")
+    }
+
+    /// The file with small records.
+    pub fn state_sqlite(&self) -> PathBuf {
+        self.path().join("state.sqlite")
     }
 
     /// The LMDB environment with the live ids of rooms.

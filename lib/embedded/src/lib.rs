@@ -4,6 +4,7 @@
 //! - [`SqliteDirectory`]: organizations, accounts, rooms, memberships
 //! - [`SqliteLedger`]: runs, states, history, audit
 //! - [`SqliteQueue`]: queues with visibility timeouts
+//! - [`SqliteState`]: small records
 //! - [`PackedIndex`], [`LmdbLiveIds`], [`LmdbHeads`]: ids of messages, packed by room
 //! - [`LmdbMessages`]: what messages say
 //! - [`LmdbLimits`]: the current limits
@@ -22,6 +23,7 @@ pub mod messages;
 pub mod packed;
 mod queue;
 mod sqlite;
+mod state;
 
 pub use data_dir::{Access, DataDir, Holder, OpenError};
 pub use directory::SqliteDirectory;
@@ -35,3 +37,4 @@ pub use load::EmbeddedLoad;
 pub use messages::LmdbMessages;
 pub use packed::PackedIndex;
 pub use queue::SqliteQueue;
+pub use state::SqliteState;

@@ -1,6 +1,7 @@
 //! How anything is run.
 //!
 //! - [`Queue`]: the port that feeds workers
+//! - [`State`]: the port of small records that outlive a process
 //! - [`Consumer`]: the consume loop: bounded in flight, heartbeat, verdicts, attempts, orderly stop
 //! - [`Backoff`]: delays between attempts, as a checked value
 //! - [`Pulse`]: signs of life
@@ -11,6 +12,7 @@ mod batcher;
 mod consumer;
 mod pulse;
 pub mod queue;
+pub mod state;
 mod work;
 
 pub use backoff::{Backoff, NotABackoff};
@@ -18,4 +20,5 @@ pub use batcher::{Batcher, Batching};
 pub use consumer::{Consumer, ConsumerReport, ConsumerSettings};
 pub use pulse::Pulse;
 pub use queue::{Delivery, Depth, Outgoing, Queue, QueueError, QueueLimits, Receipt};
+pub use state::{Expected, Record, RecordVersion, State, StateError};
 pub use work::{Attempts, Begin, Cause, Verdict, Work};

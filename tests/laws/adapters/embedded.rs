@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use chat::{AccountId, Epoch, Message, MessageId, Organization, OrganizationId, Plan, PortResult, RoomId};
 use embedded::{
     Access, DataDir, EmbeddedDump, EmbeddedLoad, LmdbLimits, LmdbMessages, MapSize, PackedIndex, SqliteDirectory,
-    SqliteLedger, SqliteQueue,
+    SqliteLedger, SqliteQueue, SqliteState,
 };
 use import::{Account, Load, Membership};
 
@@ -29,6 +29,10 @@ pub(super) async fn ledger(folder: PathBuf) -> SqliteLedger {
 
 pub(super) async fn queue(folder: PathBuf) -> SqliteQueue {
     SqliteQueue::open(&data_dir(folder).await, "laws").await.expect("a queue")
+}
+
+pub(super) async fn state(folder: PathBuf) -> SqliteState {
+    SqliteState::open(&data_dir(folder).await).await.expect("a state")
 }
 
 pub(super) fn index(folder: PathBuf) -> PackedIndex {

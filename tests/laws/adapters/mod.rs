@@ -3,19 +3,21 @@
 //! A row says how to open the adapter over a folder, with `Err(why)` where that is not possible here, and which laws it is
 //! excepted from. The `flaky_` ones fail on demand.
 
+pub(crate) mod aws;
 mod embedded;
 mod sql;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use ::aws::{DynamoDb, DynamoDbLimits, DynamoDbLiveIds, DynamoDbMessages, DynamoDbState};
 use ::embedded::{EmbeddedDump, LmdbHeads, LmdbLiveIds};
 use chat::{Directory, Heads, Ledger, Limits, LiveIds, Messages, OwnedDirectory};
 use import::Dump;
 use support::{Faults, Flaky, SqlServer};
-use worker::Queue;
+use worker::{Queue, State};
 
-use self::embedded::{directory, dump, index, ledger, limits, messages, queue};
+use self::embedded::{directory, dump, index, ledger, limits, messages, queue, state};
 use crate::directory::DirectoryWriter;
 use crate::dump::Loader;
 use crate::live_ids::MessageWriter;
@@ -87,6 +89,12 @@ adapters! {
     }, excepts exact_laws;
     mysql(folder) => sql::live_ids(SqlServer::MySql, folder).await, excepts no_law;
     postgres(folder) => sql::live_ids(SqlServer::Postgres, folder).await, excepts no_law;
+    dynamodb(folder) => Ok(live_ids_of(aws::dynamodb(&folder, aws::Way::Straight).await?)), excepts aws::live_ids_excepts;
+    faulty_dynamodb(folder) => Ok(live_ids_of(aws::dynamodb(&folder, aws::FAULTY).await?)), excepts aws::live_ids_excepts;
+}
+
+fn live_ids_of(db: DynamoDb) -> Prepared<dyn LiveIds, dyn MessageWriter> {
+    Prepared { port: Arc::new(DynamoDbLiveIds::new(db.clone())), writer: Arc::new(DynamoDbMessages::new(db)) }
 }
 
 adapters! {
@@ -125,6 +133,8 @@ adapters! {
     limits: Arc<dyn Limits>;
     lmdb(folder) => Ok(Arc::new(limits(folder))), excepts no_law;
     flaky_lmdb(folder) => Ok(Arc::new(flaky(limits(folder)))), excepts exact_laws;
+    dynamodb(folder) => Ok(Arc::new(DynamoDbLimits::new(aws::dynamodb(&folder, aws::Way::Straight).await?))), excepts no_law;
+    faulty_dynamodb(folder) => Ok(Arc::new(DynamoDbLimits::new(aws::dynamodb(&folder, aws::FAULTY).await?))), excepts exact_laws;
 }
 
 adapters! {
@@ -139,6 +149,16 @@ adapters! {
     queue: Arc<dyn Queue>;
     sqlite(folder) => Ok(Arc::new(queue(folder).await)), excepts no_law;
     flaky_sqlite(folder) => Ok(Arc::new(flaky(queue(folder).await))), excepts exact_laws;
+    sqs(folder) => Ok(Arc::new(aws::queue(&folder, aws::Way::Straight).await?)), excepts aws::queue_excepts;
+    faulty_sqs(folder) => Ok(Arc::new(aws::queue(&folder, aws::FAULTY).await?)), excepts exact_laws;
+}
+
+adapters! {
+    state: Arc<dyn State>;
+    sqlite(folder) => Ok(Arc::new(state(folder).await)), excepts no_law;
+    flaky_sqlite(folder) => Ok(Arc::new(flaky(state(folder).await))), excepts exact_laws;
+    dynamodb(folder) => Ok(Arc::new(DynamoDbState::new(aws::dynamodb(&folder, aws::Way::Straight).await?))), excepts no_law;
+    faulty_dynamodb(folder) => Ok(Arc::new(DynamoDbState::new(aws::dynamodb(&folder, aws::FAULTY).await?))), excepts exact_laws;
 }
 
 /// Fails in every third call.

@@ -2,6 +2,7 @@
 
 pub mod distant;
 pub mod faults;
+mod faulty_proxy;
 mod flaky_directory;
 mod flaky_dump;
 mod flaky_heads;
@@ -11,6 +12,7 @@ mod flaky_live_ids;
 mod flaky_messages;
 mod flaky_owned_directory;
 mod flaky_queue;
+mod flaky_state;
 pub mod oracle;
 pub mod place;
 pub mod program;
@@ -22,6 +24,7 @@ pub mod waiting;
 
 pub use distant::Distant;
 pub use faults::{Fault, Faults, Flaky};
+pub use faulty_proxy::FaultyProxy;
 pub use place::Place;
 pub use program::{Ended, Program};
 pub use schemas::Schemas;

@@ -118,6 +118,7 @@ async fn read_pages(
         })
         .collect();
     let pages = live_ids.newest(&requests).await?;
+    answer.read_units += pages.read_units();
     for (index, (request, i)) in requests.iter().zip(wanted).enumerate() {
         let (ids, resume_below) = pages.page(index);
         check_page(request.room, request.below, ids, resume_below)?;

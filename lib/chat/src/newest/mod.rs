@@ -27,7 +27,7 @@ impl Room {
 }
 
 /// The answer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Newest {
     /// Visible messages: the candidates, at most N.
     pub visible_messages: u32,
@@ -39,6 +39,8 @@ pub struct Newest {
     pub rooms_opened: u32,
     /// Ids that were read.
     pub messages_read: u64,
+    /// Read units that the store charged for them; 0 where it does not charge.
+    pub read_units: f64,
 }
 
 /// What is asked: the candidates of `window`, and how many of them are visible.

@@ -56,6 +56,7 @@ async fn read_to_the_end(
             }
         }
         answer.messages_read += pages.ids().len() as u64;
+        answer.read_units += pages.read_units();
         pool.add(pages.ids());
         rest.retain_mut(|request| {
             request.at_least = request.at_least.max(pool.at_least);
