@@ -9,7 +9,7 @@ use crate::{Fault, Flaky};
 impl<T> Flaky<T> {
     async fn state<A>(&self, call: impl Future<Output = Result<A, StateError>>) -> Result<A, StateError> {
         let what = "the flaky state".to_owned();
-        match self.faults.next() {
+        match self.faults.next().await {
             None => call.await,
             Some(Fault::Throttled) => Err(StateError::Throttled { what, source: "too fast".into() }),
             Some(Fault::LostResponse) => {
