@@ -35,6 +35,7 @@ pub(crate) struct MessagesArgs {
 #[derive(Serialize)]
 struct Shown {
     room: RoomId,
+    #[serde(rename = "message_id")]
     id: MessageId,
     written_at: chat::Timestamp,
     deleted: bool,

@@ -137,7 +137,7 @@ async fn cancel_run(app: &App, args: &CancelArgs) -> Outcome {
     let open = before.counts.expected() - before.counts.settled();
     let Some(reason) = args.reason.as_ref().filter(|_| !args.dry_run) else {
         let words = "dry run: nothing was changed";
-        return told(app, json!({"run": id, "cancelled": false, "dropped": open}), || {
+        return told(app, json!({"run": id, "dry_run": true, "cancelled": false, "dropped": open}), || {
             format!("{} organizations of run {id} would be dropped\n{words}", thousands(open))
         });
     };
@@ -151,7 +151,7 @@ async fn cancel_run(app: &App, args: &CancelArgs) -> Outcome {
     action.record(ledger, outcome).await?;
     let after = cancelled?;
     let dropped = after.counts.expected() - after.counts.settled();
-    told(app, json!({"run": id, "cancelled": true, "dropped": dropped}), || {
+    told(app, json!({"run": id, "dry_run": false, "cancelled": true, "dropped": dropped}), || {
         format!("run {id} is cancelled: workers drop the {} organizations that are left", thousands(dropped))
     })
 }

@@ -91,14 +91,14 @@ fn a_message_is_explained_with_its_place_and_what_it_can_be_when_it_is_not_found
     let hidden = candidates[25];
     let line = format!("explain --organization {organization} --message {hidden} --at {AT}");
     let found = json(shop.program.run(&format!("{line} --json")), 0);
-    assert_eq!((&found["visibility"], &found["stale"]), (&value!("hidden-by-count"), &value!(true)));
+    assert_eq!((&found["visibility"], &found["stale"]), (&value!("hidden_by_count"), &value!(true)));
     assert_eq!(found["fresh"]["visibility"], "visible");
     let table = checked(shop.program.run(&line), 0);
     assert!(table.out.contains("stale") && table.out.contains("lanner rerun"), "{}", table.out);
 
     let line = format!("explain --organization {organization} --message {} --at {AT}", hidden.get() - 1);
     let found = json(program.run(&format!("{line} --json")), 0);
-    assert_eq!(found["possibilities"], value!(["in-a-room-not-seen", "deleted", "never-existed"]));
+    assert_eq!(found["possibilities"], value!(["in_a_room_not_seen", "deleted", "never_existed"]));
     checked(program.run(&line), 0);
     let future = chat::MessageId::MAX;
     let found = checked(program.run(&format!("explain --organization {organization} --message {future}")), 0);
@@ -150,7 +150,7 @@ async fn a_run_is_explained_by_what_is_late_absent_and_failed() {
 
     failed_run(&shop, "broken", later(), &free(&shop)[..5]).await;
     let found = json(shop.program.run("explain --run broken --json"), 0);
-    let classes: Vec<_> = found["failures"].as_array().expect("classes").iter().map(|c| c["class"].as_str()).collect();
+    let classes: Vec<_> = found["failures"].as_array().expect("classes").iter().map(|c| c["error_class"].as_str()).collect();
     assert_eq!(classes, [Some("unavailable"), Some("corrupt")]);
     let table = checked(shop.program.run("explain --run broken"), 0);
     for words in ["retry --run broken", "unavailable", "import the data anew"] {
@@ -173,7 +173,7 @@ fn a_history_shows_each_boundary() {
     let entries = json(shop.program.run(&format!("{line} --json")), 0);
     assert_eq!(entries.as_array().map(Vec::len), Some(2));
     let first = answer.first_visible.expect("a boundary").to_string();
-    assert_eq!((&entries[1]["new"], &entries[0]["old"]), (&value!(first), &value!(first)));
+    assert_eq!((&entries[1]["first_visible_message_id"], &entries[0]["previous_first_visible_message_id"]), (&value!(first), &value!(first)));
     let table = checked(shop.program.run(&line), 0);
     assert!(table.out.contains(&first) && table.out.contains("computed"), "{}", table.out);
     let one = json(shop.program.run(&format!("{line} --limit 1 --json")), 0);
