@@ -20,7 +20,7 @@ pub use tasks::{OrganizationTask, RoomTask};
 
 /// How a job runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "snake_case")]
 pub enum Shape {
     /// Ends with a report.
     RunsOnce,

@@ -122,7 +122,7 @@ fn print(desk: &Desk, retention_ms: Option<u64>) {
     let all: u64 = desk.summary.iter().map(|class| class.organizations).sum();
     if !desk.summary.is_empty() {
         let columns = [
-            Column::Text("state"),
+            Column::Name("state"),
             Column::Text("class"),
             Column::Number("organizations"),
             Column::Number("runs"),
@@ -137,11 +137,11 @@ fn print(desk: &Desk, retention_ms: Option<u64>) {
     if !desk.letters.is_empty() {
         let columns = [
             Column::Number("organization"),
-            Column::Text("run"),
+            Column::Name("run"),
             Column::Text("class"),
             Column::Number("attempts"),
-            Column::Text("age"),
-            Column::Text("kept for"),
+            Column::Name("age"),
+            Column::Name("kept for"),
         ];
         let rows = desk.letters.iter().map(|letter| {
             let row = &letter.row;
@@ -160,7 +160,13 @@ fn print(desk: &Desk, retention_ms: Option<u64>) {
         }
     }
     if !desk.unreadable.is_empty() {
-        let columns = [Column::Number("message"), Column::Text("queue"), Column::Text("age"), Column::Text("kept for"), Column::Text("cause")];
+        let columns = [
+            Column::Number("message"),
+            Column::Name("queue"),
+            Column::Name("age"),
+            Column::Name("kept for"),
+            Column::Text("cause"),
+        ];
         let rows = desk.unreadable.iter().map(|message| {
             let cause = brief(&message.cause, ERROR);
             let kept_for = left(expires_at(message.at, retention_ms), now);

@@ -111,7 +111,7 @@ fn try_next(dir: &Path, organization: Option<OrganizationId>) {
     say!("\nTry next:");
     for (command, about) in [
         (format!("explain --organization {id}"), "why it sees what it sees"),
-        (format!("rerun --organization {id} --max-messages 1000 --dry-run"), "what another policy would change"),
+        ("preview --max-messages 1000".to_owned(), "what another policy would change"),
         ("run".to_owned(), "compute all of them again"),
         ("limits export".to_owned(), "the limits as CSV"),
         ("runs".to_owned(), "what was run"),

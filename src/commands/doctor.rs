@@ -107,7 +107,7 @@ fn tell(as_json: bool, found: &[Finding]) -> Outcome {
 }
 
 fn print(found: &[Finding]) {
-    let columns = [Column::Text("level"), Column::Text("system"), Column::Text("what was found, and what to do")];
+    let columns = [Column::Name("level"), Column::Name("system"), Column::Text("what was found, and what to do")];
     let rows = found.iter().map(|finding| {
         let advice = if finding.advice.is_empty() { String::new() } else { format!("\n-> {}", finding.advice) };
         vec![finding.level.as_str().to_owned(), finding.system.to_owned(), format!("{}{advice}", finding.found)]

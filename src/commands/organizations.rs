@@ -101,7 +101,7 @@ async fn list(app: &App, opened: &Opened, args: &ListArgs) -> Outcome {
     }
     let mut columns = vec![
         Column::Number("organization"),
-        Column::Text("plan"),
+        Column::Name("plan"),
         Column::Number("version"),
         Column::Number("accounts"),
         Column::Number("active"),
@@ -169,7 +169,8 @@ fn print(known: &Known, opened: &Opened) {
             ("accounts", format!("{} active of {}", thousands(record.active_accounts), thousands(record.accounts))),
             ("rooms", thousands(record.rooms)),
             ("limit", limit),
-            ("computed", or_dash(known.limit().map(|row| format!("as of {} by {}", row.version.as_of, row.run)))),
+            ("computed as of", or_dash(known.limit().map(|row| row.version.as_of))),
+            ("by run", or_dash(known.limit().map(|row| &row.run))),
             ("last run", last_run.unwrap_or_else(|| "none has covered it".to_owned())),
         ])
     );

@@ -60,7 +60,7 @@ pub(crate) async fn rerun(app: &App, args: &RerunArgs) -> Outcome {
     let Some(reason) = reason else {
         let words = match before.computed {
             Some(_) => "dry run: nothing was written",
-            None => "dry run: nothing was written; the plan does not limit, a run would release the limit",
+            None => "dry run: nothing was written; the plan does not limit",
         };
         show(app, &before, before.computed.as_ref(), true, words)?;
         return Ok(exit::DONE);
@@ -95,13 +95,7 @@ fn what_came_of_it(progress: &Progress, stored: Option<&LimitRow>) -> String {
     if mine { format!("stored by run {id}") } else { format!("run {id} left the stored limit, which is newer") }
 }
 
-fn show(
-    app: &App,
-    before: &Difference,
-    after: Option<&LimitRow>,
-    dry_run: bool,
-    words: &str,
-) -> Result<(), Failure> {
+fn show(app: &App, before: &Difference, after: Option<&LimitRow>, dry_run: bool, words: &str) -> Result<(), Failure> {
     if app.json {
         output::json(&json!({
             "organization": before.organization.id,
@@ -130,7 +124,7 @@ fn show(
     let head = before.organization.id.to_string();
     let text = table(&columns, rows);
     say!("{}", text.replacen("organization", &format!("{head:12}"), 1));
-    say!("\n{words}");
+    say!("\n{}", output::wrapped(words, 0));
     Ok(())
 }
 

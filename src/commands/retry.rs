@@ -246,14 +246,14 @@ pub(super) fn show_survey(app: &App, found: &Survey, sent: Option<u64>, words: &
     }
     if !found.by_class.is_empty() {
         let columns =
-            [Column::Text("run"), Column::Text("state"), Column::Text("class"), Column::Number("organizations")];
+            [Column::Name("run"), Column::Name("state"), Column::Text("class"), Column::Number("organizations")];
         let rows = found.by_class.iter().map(|((run, state, class), organizations)| {
             vec![run.to_string(), state.to_string(), class.clone(), thousands(*organizations)]
         });
         say!("{}", table(&columns, rows));
         let columns = [
             Column::Number("organization"),
-            Column::Text("run"),
+            Column::Name("run"),
             Column::Number("attempts"),
             Column::Text("last error"),
         ];

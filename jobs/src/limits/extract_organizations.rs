@@ -157,11 +157,7 @@ async fn send_batch(queue: &dyn Queue, mut messages: Vec<Outgoing>) -> Result<()
 }
 
 /// Organizations with a limit that are no longer free: whoever sees it first marks the row, and the run sees all.
-async fn release_what_is_no_longer_limited(
-    ports: &Ports,
-    run: &Run,
-    mut on_page: impl FnMut(),
-) -> PortResult<u64> {
+async fn release_what_is_no_longer_limited(ports: &Ports, run: &Run, mut on_page: impl FnMut()) -> PortResult<u64> {
     let mut after = None;
     let mut released = 0;
     loop {

@@ -44,7 +44,7 @@ fn as_json(found: &RunExplanation) -> serde_json::Value {
         "look_again_at": found.look_again_at,
         "missing": found.missing,
         "gone": found.gone,
-        "failures": found.failures,
+        "error_classes": found.failures,
     })
 }
 
@@ -88,9 +88,9 @@ fn print_late(found: &RunExplanation) {
         say!("\nLate: in work or waiting for longer than a visibility timeout and a backoff");
         let columns = [
             Column::Number("organization"),
-            Column::Text("state"),
+            Column::Name("state"),
             Column::Number("attempts"),
-            Column::Text("since"),
+            Column::Name("since"),
             Column::Text("last error"),
         ];
         let rows = found.late.first.iter().map(|row| {
@@ -143,7 +143,7 @@ fn print_failures(found: &RunExplanation) {
     }
     say!("\nFailed, parked or waiting for another attempt, by class");
     let columns = [
-        Column::Text("state"),
+        Column::Name("state"),
         Column::Text("class"),
         Column::Number("organizations"),
         Column::Number("example"),
