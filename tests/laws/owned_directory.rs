@@ -98,7 +98,8 @@ async fn a_name_stands_with_its_organization(adapter: &Subject) {
     let page = retry(|| store.port.page(None, None, 10)).await;
     let expected = [Some("Größe"), None, None];
     assert_eq!(page.iter().map(|record| record.name.as_deref()).collect::<Vec<_>>(), expected);
-    let found = retry(|| store.port.records(&[1, 2, 3].map(OrganizationId::from_bits))).await;
+    let ids = [1, 2, 3].map(OrganizationId::from_bits);
+    let found = retry(|| store.port.records(&ids)).await;
     let found: Vec<_> = found.iter().map(|found| found.as_ref().and_then(|record| record.name.as_deref())).collect();
     assert_eq!(found, expected);
 }

@@ -56,6 +56,7 @@ const CALLS: Calls = &[
     ("explain", "explain --run by-itself"),
     ("collect-rooms", "collect-rooms"),
     ("merge-newest", "merge-newest"),
+    ("run", "run --run by-itself --wait"),
     ("extract-organizations", "extract-organizations --run by-itself --wait"),
     ("extract-organizations", "extract-organizations --run left"),
     ("runs cancel", "runs cancel left --dry-run"),
