@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use chat::Timestamp;
-use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table, presets};
 use serde::Serialize;
 
 /// Columns of a table that is not on a terminal, and the most that a table takes on one.
@@ -91,11 +91,18 @@ pub(crate) fn signed(number: i64) -> String {
     format!("{sign}{}", thousands(number.unsigned_abs()))
 }
 
-/// A column: its head, and whether its cells are numbers.
+/// A column by its head.
 pub(crate) enum Column {
+    /// Prose, which may wrap.
     Text(&'static str),
+    /// Names and instants: they wrap only where there is no room for all of them.
+    Name(&'static str),
+    /// Numbers, on the right; they wrap as names do.
     Number(&'static str),
 }
+
+/// Columns that are left for prose beside names and numbers, at least.
+const PROSE: usize = 10;
 
 /// A table of plain cells, without lines, at most 80 columns wide.
 pub(crate) fn table(columns: &[Column], rows: impl IntoIterator<Item = Vec<String>>) -> String {
@@ -107,11 +114,11 @@ fn arranged(columns: &[Column], rows: impl IntoIterator<Item = Vec<String>>, wid
     let width = u16::try_from(width).unwrap_or(u16::MAX);
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
     let alignment = |column: &Column| match column {
-        Column::Text(_) => CellAlignment::Left,
+        Column::Text(_) | Column::Name(_) => CellAlignment::Left,
         Column::Number(_) => CellAlignment::Right,
     };
     table.set_header(columns.iter().map(|column| {
-        let (Column::Text(head) | Column::Number(head)) = column;
+        let (Column::Text(head) | Column::Name(head) | Column::Number(head)) = column;
         Cell::new(head).set_alignment(alignment(column))
     }));
     for row in rows {
@@ -119,8 +126,16 @@ fn arranged(columns: &[Column], rows: impl IntoIterator<Item = Vec<String>>, wid
             row.into_iter().zip(columns).map(|(cell, column)| Cell::new(cell).set_alignment(alignment(column))),
         );
     }
-    for column in table.column_iter_mut() {
+    let is_prose = |column: &Column| matches!(column, Column::Text(_));
+    let needs = columns.iter().zip(table.column_max_content_widths());
+    let needs =
+        needs.map(|(column, content)| 2 + if is_prose(column) { PROSE.min(content.into()) } else { content.into() });
+    let whole = needs.sum::<usize>() <= usize::from(width);
+    for (column, kind) in table.column_iter_mut().zip(columns) {
         column.set_padding((0, 2));
+        if whole && !is_prose(kind) {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
     }
     let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
     lines.join("\n")
@@ -244,6 +259,16 @@ mod tests {
     fn a_brief_text_is_one_line() {
         assert_eq!(brief("room 12\n is gone", BRIEF), "room 12 is gone");
         assert_eq!(brief(&"é".repeat(5_000), 7), "ééééééé…");
+    }
+
+    #[test]
+    fn names_and_numbers_are_not_broken_where_they_fit() {
+        let columns = [Column::Name("run"), Column::Number("organization"), Column::Text("error")];
+        let (run, id) = ("manual-20261122T034041Z-65c9".to_owned(), i64::MAX.to_string());
+        let text = table(&columns, [vec![run.clone(), id.clone(), "what happened ".repeat(20)]]);
+        assert!(text.contains(&format!("{run}  {id}  what happened")), "{text}");
+        let text = table(&columns, [vec!["r".repeat(64), id, "what happened".to_owned()]]);
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub use tasks::{OrganizationTask, RoomTask};
 
 /// How a job runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "snake_case")]
 pub enum Shape {
     /// Ends with a report.
     RunsOnce,
@@ -57,7 +57,7 @@ pub const JOBS: &[Job] = &[
         shape: Shape::RunsOn,
         reads: &["organization-queue", "directory", "heads"],
         writes: &["room-queue", "ledger"],
-        about: "finds the rooms that an organization sees now, and drops the ones quiet for too long",
+        about: "finds the rooms that an organization sees now, without those quiet for too long where a page is a request",
     },
     Job {
         name: "merge-newest",

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::App;
 use crate::exit::{self, Failure, Outcome};
-use crate::output::{self, BRIEF, Column, brief, minute, say, table};
+use crate::output::{self, BRIEF, brief, minute, say};
 use crate::settings::parse_age;
 use crate::wiring;
 
@@ -50,26 +50,20 @@ pub(crate) async fn run(app: &App, args: &AuditArgs) -> Outcome {
         say!("no audit rows");
         return Ok(exit::DONE);
     }
-    let columns = [
-        Column::Text("at"),
-        Column::Text("actor"),
-        Column::Text("action"),
-        Column::Text("target"),
-        Column::Text("reason"),
-        Column::Text("outcome"),
-    ];
-    let cells = |row: AuditEntry| {
-        vec![
-            minute(row.at),
-            row.actor,
-            row.action,
-            brief(&row.target, BRIEF),
-            brief(&row.reason, BRIEF),
-            brief(&row.outcome, BRIEF),
-        ]
-    };
-    say!("{}", table(&columns, rows.into_iter().map(cells)));
+    // A line for what happened, and below it what is too long for a column.
+    let entries: Vec<String> = rows.iter().map(in_words).collect();
+    say!("{}", entries.join("\n"));
     Ok(exit::DONE)
+}
+
+fn in_words(row: &AuditEntry) -> String {
+    let (outcome, target) = (brief(&row.outcome, BRIEF), brief(&row.target, BRIEF));
+    let mut lines = vec![output::wrapped(&format!("{}  {}  {}: {outcome}", minute(row.at), row.actor, row.action), 0)];
+    lines.push(output::wrapped(&target, 4));
+    if !row.reason.is_empty() {
+        lines.push(output::wrapped(&format!("reason: {}", brief(&row.reason, BRIEF)), 4));
+    }
+    lines.join("\n")
 }
 
 /// An instant, or a time before `now`.

@@ -56,8 +56,9 @@ fn show(before: &Progress, after: &Progress, compared: &Comparison) -> Result<()
         .iter()
         .flat_map(|(side, progress, organizations)| {
             let words = format!("{} organizations, {}", thousands(*organizations), progress.phase());
-            let policy = format!("as of {}, {}", progress.run.as_of, policy_in_words(&progress.run.policy));
-            [(*side, progress.run.id.to_string()), ("", policy), ("", words)]
+            let run = &progress.run;
+            let (as_of, policy) = (format!("as of {}", run.as_of), policy_in_words(&run.policy));
+            [(*side, run.id.to_string()), ("", as_of), ("", policy), ("", words)]
         })
         .collect();
     say!("{}", facts(&lines));
@@ -88,7 +89,7 @@ fn show(before: &Progress, after: &Progress, compared: &Comparison) -> Result<()
     if !compared.new_error_classes.is_empty() {
         let columns = [
             Column::Text("new failures"),
-            Column::Text("state"),
+            Column::Name("state"),
             Column::Number("organizations"),
             Column::Number("for example"),
             Column::Text("error"),

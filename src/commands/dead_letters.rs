@@ -4,7 +4,7 @@ use chat::ledger::UnreadableMessage;
 use chat::{OrganizationId, RunId, Timestamp};
 use clap::{Args, Subcommand};
 use jobs::Ports;
-use jobs::operate::dead_letters::{self, Desk, Letter, Question};
+use jobs::operate::dead_letters::{self, Desk, Letter, Question, expires_at};
 use jobs::operate::retry::{Selection, resend, survey};
 use jobs::operate::runs::find;
 use serde_json::{Value, json};
@@ -104,17 +104,15 @@ async fn named(ports: &Ports, run: Option<&RunId>) -> Result<Option<RunId>, Fail
 }
 
 async fn list(app: &App, ports: &Ports, args: &ListArgs) -> Outcome {
-    let question = Question {
-        run: named(ports, args.run.as_ref()).await?,
-        error_class: args.error_class.clone(),
-        limit: args.limit,
-    };
+    let retention_ms = app.settings.retention_ms()?;
+    let (run, error_class) = (named(ports, args.run.as_ref()).await?, args.error_class.clone());
+    let question = Question { run, error_class, limit: args.limit, retention_ms };
     let desk = dead_letters::list(ports, &question).await?;
     if app.json {
         output::json(&json!({
             "summary": desk.summary,
             "organizations": desk.letters.iter().map(letter_json).collect::<Vec<_>>(),
-            "unreadable": desk.unreadable.iter().map(message_json).collect::<Vec<_>>(),
+            "unreadable": desk.unreadable.iter().map(|message| message_json(message, retention_ms)).collect::<Vec<_>>(),
         }))?;
         return Ok(exit::DONE);
     }
@@ -122,16 +120,16 @@ async fn list(app: &App, ports: &Ports, args: &ListArgs) -> Outcome {
         say!("nothing is parked, failed or unreadable");
         return Ok(exit::DONE);
     }
-    print(&desk);
+    print(&desk, retention_ms);
     Ok(exit::DONE)
 }
 
-fn print(desk: &Desk) {
+fn print(desk: &Desk, retention_ms: Option<u64>) {
     let now = Timestamp::now();
     let all: u64 = desk.summary.iter().map(|class| class.organizations).sum();
     if !desk.summary.is_empty() {
         let columns = [
-            Column::Text("state"),
+            Column::Name("state"),
             Column::Text("class"),
             Column::Number("organizations"),
             Column::Number("runs"),
@@ -146,11 +144,11 @@ fn print(desk: &Desk) {
     if !desk.letters.is_empty() {
         let columns = [
             Column::Number("organization"),
-            Column::Text("run"),
+            Column::Name("run"),
             Column::Text("class"),
             Column::Number("attempts"),
-            Column::Text("age"),
-            Column::Text("kept for"),
+            Column::Name("age"),
+            Column::Name("kept for"),
         ];
         let rows = desk.letters.iter().map(|letter| {
             let row = &letter.row;
@@ -160,7 +158,7 @@ fn print(desk: &Desk) {
                 row.error_class.clone().unwrap_or_default(),
                 row.attempts.to_string(),
                 age(row.finished_at.unwrap_or(row.queued_at), now),
-                age(now, letter.expires_at),
+                left(letter.expires_at, now),
             ]
         });
         say!("\n{}", table(&columns, rows));
@@ -169,10 +167,17 @@ fn print(desk: &Desk) {
         }
     }
     if !desk.unreadable.is_empty() {
-        let columns = [Column::Number("message"), Column::Text("queue"), Column::Text("age"), Column::Text("cause")];
+        let columns = [
+            Column::Number("message"),
+            Column::Name("queue"),
+            Column::Name("age"),
+            Column::Name("kept for"),
+            Column::Text("cause"),
+        ];
         let rows = desk.unreadable.iter().map(|message| {
             let cause = brief(&message.cause, ERROR);
-            vec![or_dash(message.id), message.queue.clone(), age(message.at, now), cause]
+            let kept_for = left(expires_at(message.at, retention_ms), now);
+            vec![or_dash(message.id), message.queue.clone(), age(message.at, now), kept_for, cause]
         });
         say!("\nunreadable, newest first\n{}", table(&columns, rows));
     }
@@ -188,7 +193,7 @@ async fn show(app: &App, ports: &Ports, args: &ShowArgs) -> Outcome {
     let (Some(run), Some(id)) = (&named(ports, args.run.as_ref()).await?, args.organization) else {
         return Err(Failure::usage("name a run and an organization, or a message"));
     };
-    let found = dead_letters::letter(ports, run, id).await?;
+    let found = dead_letters::letter(ports, run, id, app.settings.retention_ms()?).await?;
     let letter = found.ok_or_else(|| Failure::usage(format!("run {run} has no organization {id}")))?;
     if app.json {
         output::json(&letter_json(&letter))?;
@@ -206,7 +211,7 @@ async fn show(app: &App, ports: &Ports, args: &ShowArgs) -> Outcome {
             ("queued at", row.queued_at.to_string()),
             ("started at", or_dash(row.started_at)),
             ("finished at", or_dash(row.finished_at)),
-            ("kept until", letter.expires_at.to_string()),
+            ("kept until", kept_until(letter.expires_at)),
             ("class", row.error_class.clone().unwrap_or_else(|| "-".to_owned())),
         ])
     );
@@ -220,8 +225,9 @@ async fn show(app: &App, ports: &Ports, args: &ShowArgs) -> Outcome {
 }
 
 fn show_message(app: &App, message: &UnreadableMessage) -> Outcome {
+    let retention_ms = app.settings.retention_ms()?;
     if app.json {
-        let mut value = message_json(message);
+        let mut value = message_json(message, retention_ms);
         value["body"] = json!(String::from_utf8_lossy(&message.body));
         output::json(&value)?;
         return Ok(exit::DONE);
@@ -232,6 +238,7 @@ fn show_message(app: &App, message: &UnreadableMessage) -> Outcome {
             ("message", or_dash(message.id)),
             ("queue", message.queue.clone()),
             ("put aside at", message.at.to_string()),
+            ("kept until", kept_until(expires_at(message.at, retention_ms))),
             ("bytes", thousands(message.body.len() as u64)),
         ])
     );
@@ -254,15 +261,15 @@ async fn redrive(app: &App, ports: &Ports, args: &RedriveArgs) -> Outcome {
     };
     let found = survey(ports, &selection, super::retry::SHOWN).await?;
     let Some(reason) = args.reason.as_ref().filter(|_| !args.dry_run) else {
-        show_survey(app, &found, "dry run: nothing was changed")?;
+        show_survey(app, &found, None, "dry run: nothing was changed")?;
         return Ok(exit::DONE);
     };
     if found.items.count == 0 {
-        show_survey(app, &found, "nothing to send")?;
+        show_survey(app, &found, Some(0), "nothing to send")?;
         return Ok(exit::DONE);
     }
     if !app.json {
-        show_survey(app, &found, "sending")?;
+        show_survey(app, &found, Some(0), "sending")?;
     }
     let target = format!("{} organizations of {}", found.items.count, of_words(&selection, args));
     let action = Action { name: "dead-letters redrive", target, reason: reason.clone() };
@@ -285,12 +292,11 @@ async fn redrive(app: &App, ports: &Ports, args: &RedriveArgs) -> Outcome {
     };
     action.record(&*ports.ledger, outcome).await?;
     let sent = sent?;
+    let words = "sent: workers that run take them, or lanner run --run R";
     if app.json {
-        let mut value = survey_json(&found);
-        value["sent"] = json!(sent);
-        output::json(&value)?;
+        output::json(&survey_json(&found, Some(sent), words))?;
     } else {
-        say!("\n{} sent: workers that run take them, or lanner run --run R", thousands(sent));
+        say!("\n{} {words}", thousands(sent));
     }
     Ok(exit::DONE)
 }
@@ -304,14 +310,28 @@ fn letter_json(letter: &Letter) -> Value {
     json!({"run": letter.run, "organization": letter.row, "expires_at": letter.expires_at})
 }
 
-fn message_json(message: &UnreadableMessage) -> Value {
+fn message_json(message: &UnreadableMessage, retention_ms: Option<u64>) -> Value {
     json!({
         "id": message.id.map(|id| id.to_string()),
         "queue": message.queue,
         "cause": message.cause,
         "at": message.at,
+        "expires_at": expires_at(message.at, retention_ms),
         "bytes": message.body.len(),
     })
+}
+
+/// How long something is still kept.
+fn left(expires_at: Option<Timestamp>, now: Timestamp) -> String {
+    match expires_at {
+        None => "ever".to_owned(),
+        Some(at) if at <= now => "next run".to_owned(),
+        Some(at) => age(now, at),
+    }
+}
+
+fn kept_until(expires_at: Option<Timestamp>) -> String {
+    expires_at.map_or_else(|| "runs are kept for ever".to_owned(), |at| at.to_string())
 }
 
 /// From one instant to the other, in its largest unit.

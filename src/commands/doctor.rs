@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chat::Timestamp;
+use futures::FutureExt as _;
 use jobs::operate::doctor::{Finding, Level};
 use serde_json::json;
 
@@ -20,7 +21,9 @@ const WAIT: Duration = Duration::from_secs(5);
 /// Looks at everything.
 pub(crate) async fn run(app: &App) -> Outcome {
     let mut found = vec![settings(&app.settings)];
-    let others = look(wiring::checks(&app.settings), &found, WAIT).await;
+    let mut checks = wiring::checks(&app.settings);
+    checks.extend(http(&app.settings.http.listen));
+    let others = look(checks, &found, WAIT).await;
     found.extend(others);
     for finding in &mut found {
         for words in [&mut finding.found, &mut finding.advice] {
@@ -44,6 +47,22 @@ fn settings(settings: &Settings) -> Finding {
     let entries = settings.layers().iter().flat_map(|layer| layer.tables.iter().flatten());
     let given = entries.filter(|entry| entry.source != Source::Default).count();
     Finding::ok("settings", format!("{given} given, the others by default; policy: {policy}"))
+}
+
+/// Whether probes and metrics have an address that can be listened on; nothing where they have none.
+fn http(listen: &str) -> Option<Check<'_>> {
+    let look = async move {
+        let wrong = |words: String| {
+            let advice = "set http.listen to ADDRESS:PORT, such as 0.0.0.0:9090";
+            Finding::bad("http", Level::Wrong, format!("http.listen = {listen:?}: {words}"), advice)
+        };
+        vec![match tokio::net::lookup_host(listen).await.map(|mut addresses| addresses.next()) {
+            Ok(Some(address)) => Finding::ok("http", format!("probes and metrics are told on {address}")),
+            Ok(None) => wrong("no address has this name".to_owned()),
+            Err(error) => wrong(error.to_string()),
+        }]
+    };
+    (!listen.is_empty()).then(|| Check { system: "http", needs: &[], look: look.boxed() })
 }
 
 /// Runs the checks one after the other; what needs a system that does not work is skipped.
@@ -88,7 +107,7 @@ fn tell(as_json: bool, found: &[Finding]) -> Outcome {
 }
 
 fn print(found: &[Finding]) {
-    let columns = [Column::Text("level"), Column::Text("system"), Column::Text("what was found, and what to do")];
+    let columns = [Column::Name("level"), Column::Name("system"), Column::Text("what was found, and what to do")];
     let rows = found.iter().map(|finding| {
         let advice = if finding.advice.is_empty() { String::new() } else { format!("\n-> {}", finding.advice) };
         vec![finding.level.as_str().to_owned(), finding.system.to_owned(), format!("{}{advice}", finding.found)]
@@ -103,7 +122,7 @@ fn print(found: &[Finding]) {
 
 #[cfg(test)]
 mod tests {
-    use futures::future::{FutureExt, pending, ready};
+    use futures::future::{pending, ready};
 
     use super::*;
 

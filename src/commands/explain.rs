@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::App;
 use crate::exit::{self, Failure, Outcome};
-use crate::output::{self, Column, facts, minute, or_dash, say, table, thousands};
+use crate::output::{self, BRIEF, Column, brief, facts, minute, or_dash, say, table, thousands};
 use crate::wiring;
 
 /// Explain what an organization sees, whether it sees a message, or what stands out in a run
@@ -112,7 +112,7 @@ fn print(found: &Explanation, ports: &jobs::Ports, rooms_shown: usize) {
             Column::Number("visible"),
             Column::Number("by count"),
             Column::Number("by age"),
-            Column::Text("newest message"),
+            Column::Name("newest message"),
         ];
         let rows = found.rooms.iter().take(rooms_shown).map(|(room, share)| {
             vec![
@@ -146,16 +146,16 @@ fn computed_facts(stored: Option<&LimitRow>) -> [(&'static str, String); 2] {
 
 fn print_past(found: &Explanation) {
     if !found.attempts.is_empty() {
-        let columns = [Column::Text("run"), Column::Text("state"), Column::Number("attempts"), Column::Text("error")];
+        let columns = [Column::Name("run"), Column::Name("state"), Column::Number("attempts"), Column::Text("error")];
         let rows = found.attempts.iter().map(|(run, row)| {
-            let error = row.error.clone().filter(|_| row.state != State::Done).unwrap_or_default();
-            vec![run.to_string(), row.state.to_string(), row.attempts.to_string(), error]
+            let error = row.error.as_deref().filter(|_| row.state != State::Done).unwrap_or_default();
+            vec![run.to_string(), row.state.to_string(), row.attempts.to_string(), brief(error, BRIEF)]
         });
         say!("\n{}", table(&columns, rows));
     }
     if !found.history.is_empty() {
         let columns =
-            [Column::Text("boundary as of"), Column::Number("from"), Column::Number("to"), Column::Text("cause")];
+            [Column::Name("boundary as of"), Column::Number("from"), Column::Number("to"), Column::Text("cause")];
         let rows = found
             .history
             .iter()

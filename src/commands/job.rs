@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use chat::ledger::NewRun;
 use chat::{RunId, Timestamp};
 use clap::Args;
+use jobs::Ports;
 use jobs::limits::{
     Until, collect_rooms, extract_organizations, merge_newest, prune_after_extraction, wait_until_finished,
 };
@@ -11,6 +13,7 @@ use worker::{ConsumerReport, Pulse};
 
 use super::observe::Observed;
 use super::run::exit_code;
+use super::runs::as_json;
 use super::{Action, App, Question, manual_run_id};
 use crate::exit::{Failure, Outcome};
 use crate::output::{facts, json, say, thousands};
@@ -52,21 +55,43 @@ pub(crate) async fn extract(app: &App, args: &ExtractArgs) -> Outcome {
     };
     let opened = wiring::open(&app.settings, wiring::Access::Write, "extract-organizations").await?;
     let ports = &opened.ports;
-    let mut bar = Progress::new("organizations sent", app.json);
     let new = extract_organizations::all_free(id, as_of, policy);
     let action =
         Action { name: "extract-organizations", target: format!("run {}", new.id), reason: args.reason.clone() };
     action.record(&*ports.ledger, "started").await?;
-    let extracted = extract_organizations::extract(ports, &new, |sent| bar.at(sent, 0)).await;
+    let pulse = Pulse::new();
+    let queues = [&ports.organization_queue, &ports.room_queue].map(Arc::clone);
+    let observed = Observed::start(app, &pulse, &queues).await?;
+    let outcome = extract_and_wait(app, ports, &new, args.wait, &pulse, &action).await;
+    observed.stop().await;
+    outcome
+}
+
+/// Extracts and says what was sent; with `wait` waits until all is settled and says how the run ended.
+async fn extract_and_wait(
+    app: &App,
+    ports: &Ports,
+    new: &NewRun,
+    wait: bool,
+    pulse: &Pulse,
+    action: &Action,
+) -> Outcome {
+    let mut bar = Progress::new("organizations sent", app.json);
+    let extracted = extract_organizations::extract(ports, new, |sent| {
+        pulse.beat();
+        bar.at(sent, 0);
+    })
+    .await;
     let outcome = match &extracted {
         Ok(extracted) => format!("{} organizations sent", extracted.sent),
         Err(error) => format!("failed: {error}"),
     };
     action.record(&*ports.ledger, outcome).await?;
     let extracted = extracted?;
-    prune_after_extraction(&*ports.ledger, &extracted.run.id, app.settings.retention_ms()?, &app.stop).await;
+    let retention_ms = app.settings.retention_ms()?;
+    prune_after_extraction(&*ports.ledger, &extracted.run.id, retention_ms, &app.stop, |_| pulse.beat()).await;
     bar.finish();
-    if !args.wait {
+    if !wait {
         if app.json {
             json(&serde_json::json!({"run": extracted.run, "sent": extracted.sent, "released": extracted.released}))?;
         } else {
@@ -84,12 +109,13 @@ pub(crate) async fn extract(app: &App, args: &ExtractArgs) -> Outcome {
     }
     let mut bar = Progress::new("organizations", app.json);
     let progress = wait_until_finished(ports, &extracted.run.id, Until::Settled, &app.stop, |progress| {
+        pulse.beat();
         bar.at(progress.counts.settled(), progress.counts.expected());
     })
     .await?;
     bar.finish();
     if app.json {
-        json(&progress)?;
+        json(&as_json(&progress))?;
     } else {
         say!("{} is {}", progress.run.id, progress.phase());
     }

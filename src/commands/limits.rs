@@ -119,7 +119,7 @@ async fn history(app: &App, ports: &jobs::Ports, args: &HistoryArgs) -> Outcome 
         return Ok(exit::DONE);
     }
     // What stood before is in the line below.
-    let columns = [Column::Text("as of"), Column::Number("boundary"), Column::Text("cause"), Column::Text("run")];
+    let columns = [Column::Name("as of"), Column::Number("boundary"), Column::Text("cause"), Column::Name("run")];
     let rows = entries
         .iter()
         .map(|entry| vec![minute(entry.as_of), or_dash(entry.new), entry.cause.clone(), entry.run.to_string()]);

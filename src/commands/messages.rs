@@ -35,6 +35,7 @@ pub(crate) struct MessagesArgs {
 #[derive(Serialize)]
 struct Shown {
     room: RoomId,
+    #[serde(rename = "message_id")]
     id: MessageId,
     written_at: chat::Timestamp,
     deleted: bool,
@@ -68,7 +69,7 @@ pub(crate) async fn run(app: &App, args: &MessagesArgs) -> Outcome {
     } else if shown.is_empty() {
         say!("room {}: nothing is kept of what was written", args.room);
     } else {
-        let columns = [Column::Text("written"), Column::Text("id"), Column::Text("author"), Column::Text("body")];
+        let columns = [Column::Name("written"), Column::Number("id"), Column::Text("author"), Column::Text("body")];
         say!("{}", table(&columns, shown.iter().map(row)));
     }
     Ok(exit::DONE)

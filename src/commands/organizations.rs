@@ -8,8 +8,11 @@ use serde_json::{Value, json};
 use super::rerun::{limited_by, not_blank};
 use super::{Action, App, manual_run_id};
 use crate::exit::{self, Failure, Outcome};
-use crate::output::{self, Column, facts, minute, or_dash, say, table, thousands};
+use crate::output::{self, Column, brief, facts, minute, or_dash, say, table, thousands};
 use crate::wiring::{self, Opened};
+
+/// Characters of a name that are shown; --json has all.
+const NAME_SHOWN: usize = 60;
 
 /// The organizations of the directory
 #[derive(Subcommand, Debug)]
@@ -96,14 +99,17 @@ async fn list(app: &App, opened: &Opened, args: &ListArgs) -> Outcome {
         say!("no organizations");
         return Ok(exit::DONE);
     }
-    let columns = [
+    let mut columns = vec![
         Column::Number("organization"),
-        Column::Text("plan"),
-        Column::Number("plan version"),
+        Column::Name("plan"),
+        Column::Number("version"),
         Column::Number("accounts"),
         Column::Number("active"),
         Column::Number("rooms"),
     ];
+    if records.iter().any(|record| record.name.is_some()) {
+        columns.push(Column::Text("name"));
+    }
     let rows = records.iter().map(|record| {
         vec![
             record.organization.id.to_string(),
@@ -112,6 +118,7 @@ async fn list(app: &App, opened: &Opened, args: &ListArgs) -> Outcome {
             thousands(record.accounts),
             thousands(record.active_accounts),
             thousands(record.rooms),
+            record.name.as_deref().map_or_else(|| "-".to_owned(), |name| brief(name, NAME_SHOWN)),
         ]
     });
     say!("{}", table(&columns, rows));
@@ -124,6 +131,7 @@ async fn list(app: &App, opened: &Opened, args: &ListArgs) -> Outcome {
 fn record_as_json(record: &OrganizationRecord) -> Value {
     json!({
         "organization": record.organization.id,
+        "name": record.name,
         "plan": record.organization.plan.as_str(),
         "plan_version": record.organization.plan_version,
         "accounts": record.accounts,
@@ -155,12 +163,14 @@ fn print(known: &Known, opened: &Opened) {
         "{}",
         facts(&[
             ("organization", record.organization.id.to_string()),
+            ("name", record.name.as_deref().map_or_else(|| "-".to_owned(), |name| brief(name, NAME_SHOWN))),
             ("plan", plan.to_string()),
             ("plan version", record.organization.plan_version.to_string()),
             ("accounts", format!("{} active of {}", thousands(record.active_accounts), thousands(record.accounts))),
             ("rooms", thousands(record.rooms)),
             ("limit", limit),
-            ("computed", or_dash(known.limit().map(|row| format!("as of {} by {}", row.version.as_of, row.run)))),
+            ("computed as of", or_dash(known.limit().map(|row| row.version.as_of))),
+            ("by run", or_dash(known.limit().map(|row| &row.run))),
             ("last run", last_run.unwrap_or_else(|| "none has covered it".to_owned())),
         ])
     );

@@ -4,6 +4,7 @@ mod many;
 
 use std::path::PathBuf;
 
+use chat::ledger::{Progress, State};
 use chat::{LimitRow, OrganizationId, Standing, Timestamp};
 use clap::Args;
 use jobs::limits::Until;
@@ -57,7 +58,11 @@ pub(crate) async fn rerun(app: &App, args: &RerunArgs) -> Outcome {
     let Some(organization) = args.organization else { return Err(Failure::usage("name an organization")) };
     let before = difference(ports, organization, as_of, policy, &id).await?;
     let Some(reason) = reason else {
-        show(app, &before, before.computed.as_ref(), "dry run: nothing was written")?;
+        let words = match before.computed {
+            Some(_) => "dry run: nothing was written",
+            None => "dry run: nothing was written; the plan does not limit",
+        };
+        show(app, &before, before.computed.as_ref(), true, words)?;
         return Ok(exit::DONE);
     };
     let target = format!("organization {organization} in run {id}");
@@ -68,23 +73,36 @@ pub(crate) async fn rerun(app: &App, args: &RerunArgs) -> Outcome {
     action.record(&*ports.ledger, outcome_of(&driven)).await?;
     let (progress, _) = driven?;
     let stored = ports.limits.get(&[organization]).await?.into_iter().next().flatten();
-    let mine = stored.as_ref().is_some_and(|row| row.run == id);
-    let words = if mine {
-        format!("stored by run {id}")
-    } else {
-        format!("run {id} did not replace the stored limit, which is newer")
-    };
-    show(app, &before, stored.as_ref(), &words)?;
+    let words = what_came_of_it(&progress, stored.as_ref());
+    show(app, &before, stored.as_ref(), false, &words)?;
     Ok(exit_code(app, &progress))
 }
 
-fn show(app: &App, before: &Difference, after: Option<&LimitRow>, words: &str) -> Result<(), Failure> {
+/// What the run of one organization has made of its limit, which is `stored` now.
+fn what_came_of_it(progress: &Progress, stored: Option<&LimitRow>) -> String {
+    let (id, counts) = (&progress.run.id, &progress.counts);
+    let mine = stored.is_some_and(|row| row.run == *id);
+    if counts.of(State::Released) > 0 {
+        return match stored {
+            Some(_) if mine => format!("the plan does not limit: run {id} released the limit"),
+            Some(row) => format!("the plan does not limit: run {} had released the limit", row.run),
+            None => "the plan does not limit, and no limit was stored".to_owned(),
+        };
+    }
+    if counts.settled() < counts.expected() || counts.failures() > 0 {
+        return format!("run {id} stored nothing: lanner status --run {id} says why");
+    }
+    if mine { format!("stored by run {id}") } else { format!("run {id} left the stored limit, which is newer") }
+}
+
+fn show(app: &App, before: &Difference, after: Option<&LimitRow>, dry_run: bool, words: &str) -> Result<(), Failure> {
     if app.json {
         output::json(&json!({
             "organization": before.organization.id,
             "before": before.stored,
             "after": after,
             "changes": before.changes(),
+            "dry_run": dry_run,
             "outcome": words,
         }))?;
         return Ok(());
@@ -106,7 +124,7 @@ fn show(app: &App, before: &Difference, after: Option<&LimitRow>, words: &str) -
     let head = before.organization.id.to_string();
     let text = table(&columns, rows);
     say!("{}", text.replacen("organization", &format!("{head:12}"), 1));
-    say!("\n{words}");
+    say!("\n{}", output::wrapped(words, 0));
     Ok(())
 }
 

@@ -64,11 +64,11 @@ pub(crate) async fn run(app: &App, args: &RetryArgs) -> Outcome {
     };
     let found = survey(ports, &selection, SHOWN).await?;
     let Some(reason) = args.reason.as_ref().filter(|_| !args.dry_run) else {
-        show_survey(app, &found, "dry run: nothing was changed")?;
+        show_survey(app, &found, None, "dry run: nothing was changed")?;
         return Ok(exit::DONE);
     };
     if found.items.count == 0 {
-        show_survey(app, &found, "nothing to do again")?;
+        show_survey(app, &found, Some(0), "nothing to do again")?;
         return Ok(exit::DONE);
     }
     let target = format!("{} organizations of run {}", found.items.count, run);
@@ -89,13 +89,8 @@ pub(crate) async fn run(app: &App, args: &RetryArgs) -> Outcome {
     if !args.no_wait {
         return give_account(app, ports, run, &sent).await;
     }
-    if app.json {
-        let mut value = survey_json(&found);
-        value["sent"] = json!(sent.len());
-        output::json(&value)?;
-    } else {
-        show_survey(app, &found, "sent: workers that run take them")?;
-    }
+    let words = "sent: workers that run take them";
+    show_survey(app, &found, Some(sent.len() as u64), words)?;
     Ok(exit::DONE)
 }
 
@@ -228,10 +223,10 @@ fn states_in_words(counts: &Counts) -> String {
     if states.is_empty() { "none".to_owned() } else { states.join(", ") }
 }
 
-/// What a selection holds, for programs.
-pub(super) fn survey_json(found: &Survey) -> Value {
+/// What a selection holds, for programs; `sent` is none with a dry run.
+pub(super) fn survey_json(found: &Survey, sent: Option<u64>, words: &str) -> Value {
     let classes = found.by_class.iter().map(
-        |((run, state, class), organizations)| json!({"run": run, "state": state, "class": class, "organizations": organizations}),
+        |((run, state, class), organizations)| json!({"run": run, "state": state, "error_class": class, "organizations": organizations}),
     );
     let first = found.items.first.iter().map(|(run, row)| json!({"run": run, "organization": row}));
     json!({
@@ -239,27 +234,28 @@ pub(super) fn survey_json(found: &Survey) -> Value {
         "left_out_newer": found.newer,
         "by_class": classes.collect::<Vec<_>>(),
         "first": first.collect::<Vec<_>>(),
+        "dry_run": sent.is_none(),
+        "sent": sent,
+        "outcome": words,
     })
 }
 
 /// Shows what a selection holds: how many by run and class, the first ones, and how many were left out.
-pub(super) fn show_survey(app: &App, found: &Survey, words: &str) -> Result<(), Failure> {
+pub(super) fn show_survey(app: &App, found: &Survey, sent: Option<u64>, words: &str) -> Result<(), Failure> {
     if app.json {
-        let mut value = survey_json(found);
-        value["outcome"] = json!(words);
-        output::json(&value)?;
+        output::json(&survey_json(found, sent, words))?;
         return Ok(());
     }
     if !found.by_class.is_empty() {
         let columns =
-            [Column::Text("run"), Column::Text("state"), Column::Text("class"), Column::Number("organizations")];
+            [Column::Name("run"), Column::Name("state"), Column::Text("class"), Column::Number("organizations")];
         let rows = found.by_class.iter().map(|((run, state, class), organizations)| {
             vec![run.to_string(), state.to_string(), class.clone(), thousands(*organizations)]
         });
         say!("{}", table(&columns, rows));
         let columns = [
             Column::Number("organization"),
-            Column::Text("run"),
+            Column::Name("run"),
             Column::Number("attempts"),
             Column::Text("last error"),
         ];

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use worker::{ConsumerReport, Pulse, QueueError};
 
+use super::runs::as_json;
 use super::{Action, App, Question, manual_run_id};
 use crate::exit::{self, Failure, Outcome};
 use crate::output::{facts, json, say, thousands};
@@ -113,7 +114,7 @@ async fn follow(app: &App, ports: &Ports, start: Start<'_>, until: Until) -> Res
     };
     // Pruning beside the work delays nobody.
     let retention_ms = if all_free { app.settings.retention_ms()? } else { None };
-    let pruned = prune_after_extraction(&*ports.ledger, &extracted.run.id, retention_ms, &app.stop);
+    let pruned = prune_after_extraction(&*ports.ledger, &extracted.run.id, retention_ms, &app.stop, |_| {});
     let waited = wait_until_finished(ports, &extracted.run.id, until, &app.stop, |progress| {
         bar.at(progress.counts.settled(), progress.counts.expected());
     });
@@ -159,7 +160,7 @@ impl Workers {
 
 fn report(app: &App, progress: &RunProgress, seconds: f64) -> Result<(), Failure> {
     if app.json {
-        json(progress)?;
+        json(&as_json(progress))?;
         return Ok(());
     }
     let counts = &progress.counts;

@@ -106,9 +106,9 @@ async fn list(app: &App, args: &ListArgs) -> Outcome {
         return Ok(exit::DONE);
     }
     let columns = [
-        Column::Text("run"),
-        Column::Text("as of"),
-        Column::Text("state"),
+        Column::Name("run"),
+        Column::Name("as of"),
+        Column::Name("state"),
         Column::Number("settled"),
         Column::Number("failed"),
     ];
@@ -137,7 +137,7 @@ async fn cancel_run(app: &App, args: &CancelArgs) -> Outcome {
     let open = before.counts.expected() - before.counts.settled();
     let Some(reason) = args.reason.as_ref().filter(|_| !args.dry_run) else {
         let words = "dry run: nothing was changed";
-        return told(app, json!({"run": id, "cancelled": false, "dropped": open}), || {
+        return told(app, json!({"run": id, "dry_run": true, "cancelled": false, "dropped": open}), || {
             format!("{} organizations of run {id} would be dropped\n{words}", thousands(open))
         });
     };
@@ -151,7 +151,7 @@ async fn cancel_run(app: &App, args: &CancelArgs) -> Outcome {
     action.record(ledger, outcome).await?;
     let after = cancelled?;
     let dropped = after.counts.expected() - after.counts.settled();
-    told(app, json!({"run": id, "cancelled": true, "dropped": dropped}), || {
+    told(app, json!({"run": id, "dry_run": false, "cancelled": true, "dropped": dropped}), || {
         format!("run {id} is cancelled: workers drop the {} organizations that are left", thousands(dropped))
     })
 }
@@ -178,8 +178,10 @@ async fn prune_runs(app: &App, args: &PruneArgs) -> Outcome {
             "organizations": pruned.organizations,
             "unreadable_messages": pruned.unreadable,
         });
-        let words = if dry_run { "dry run: nothing was changed; to delete" } else { "deleted" };
-        told(app, value, || format!("{words}: {}", in_words(pruned)))
+        told(app, value, || match dry_run {
+            true => format!("to delete: {}\ndry run: nothing was changed", in_words(pruned)),
+            false => format!("deleted: {}", in_words(pruned)),
+        })
     };
     let Some(reason) = args.reason.as_ref().filter(|_| !args.dry_run) else { return shown(&prunable, true) };
     let target = format!("what is older than {}", old.before);

@@ -151,7 +151,7 @@ fn show_classes(status: &Status) {
     }
     let columns = [
         Column::Number("organizations"),
-        Column::Text("state"),
+        Column::Name("state"),
         Column::Text("class"),
         Column::Number("for example"),
         Column::Text("error"),
@@ -177,7 +177,7 @@ fn show_failures(status: &Status) {
     }
     let columns = [
         Column::Number("failed last"),
-        Column::Text("state"),
+        Column::Name("state"),
         Column::Number("attempts"),
         Column::Text("class"),
         Column::Text("error"),
@@ -206,8 +206,8 @@ fn show_slowest(status: &Status) {
     let columns = [
         Column::Number(head),
         Column::Number("for"),
-        Column::Text("state"),
-        Column::Text("stage"),
+        Column::Name("state"),
+        Column::Name("stage"),
         Column::Number("attempts"),
         Column::Number("rooms"),
     ];

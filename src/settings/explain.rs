@@ -11,7 +11,6 @@ use super::{DEFAULTS, environment, suggest};
 #[derive(Serialize)]
 pub(crate) struct Explanation {
     /// The section, if all of it was asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) section: Option<AboutSection>,
     pub(crate) keys: Vec<AboutKey>,
 }
@@ -33,12 +32,9 @@ pub(crate) struct AboutKey {
     /// None where it can be left out.
     pub(crate) default: Option<Value>,
     /// From and to.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) range: Option<(i64, i64)>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) one_of: Vec<String>,
     /// The adapter to which it belongs.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) adapter: Option<String>,
     pub(crate) environment: String,
     /// The value in each table of the section: one, unless the section is a list or the key is not in force.

@@ -14,7 +14,7 @@ use super::suggest;
 
 /// Where a value comes from.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
+#[serde(tag = "kind", rename_all = "snake_case")]
 pub(crate) enum Source {
     Default,
     File { path: PathBuf, line: usize },

@@ -100,7 +100,8 @@ impl<'a> Embedded<'a> {
             if !dir.ledger_sqlite().exists() {
                 return Ok(vec![not_yet("ledger")]);
             }
-            Ok(doctor::ledger(&SqliteLedger::open(&dir).await?, Timestamp::now()).await?)
+            let ledger = SqliteLedger::open(&dir).await?;
+            Ok(doctor::ledger(&ledger, Timestamp::now(), settings.retention_ms()?).await?)
         })
     }
 

@@ -33,7 +33,7 @@ async fn no_organization_is_lost_or_counted_twice_when_the_process_is_killed() {
             inside += u32::from(look(&schedule.data_dir).await.is_inside());
         }
         let ended = schedule.program.run(RUN).exits(0);
-        assert_eq!(ended.json()["counts"].as_object().map(serde_json::Map::len), Some(1), "{}", ended.out);
+        assert_eq!(ended.json()["states"].as_object().map(serde_json::Map::len), Some(1), "{}", ended.out);
         template.check(&schedule).await;
         std::fs::remove_dir_all(&schedule.data_dir).expect("removed");
     }

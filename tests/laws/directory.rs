@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use chat::{AccountId, Directory, Organization, OrganizationId, Plan, PortResult, RoomId};
-use import::{Account, Membership};
+use import::{Account, Membership, Name};
 use support::retry;
 
 use crate::random;
@@ -16,6 +16,7 @@ pub(crate) trait DirectoryWriter: Send + Sync {
     async fn put_organizations(&self, organizations: &[Organization]) -> PortResult<()>;
     async fn put_accounts(&self, accounts: &[Account]) -> PortResult<()>;
     async fn put_rooms(&self, rooms: &[RoomId]) -> PortResult<()>;
+    async fn put_names(&self, names: &[Name]) -> PortResult<()>;
     async fn set_plan(&self, organization: OrganizationId, plan: Plan) -> PortResult<()>;
     async fn join(&self, memberships: &[Membership]) -> PortResult<()>;
     async fn leave(&self, memberships: &[Membership]) -> PortResult<()>;

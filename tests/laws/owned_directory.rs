@@ -1,7 +1,7 @@
 //! The laws of `OwnedDirectory`.
 
 use chat::{AccountId, Organization, OrganizationId, OrganizationRecord, OwnedDirectory, Plan, RoomId};
-use import::{Account, Membership};
+use import::{Account, Membership, Name, NameKind};
 use support::retry;
 
 use crate::directory::DirectoryWriter;
@@ -15,6 +15,7 @@ laws! {
     every:
         pages_are_ascending_and_of_the_plan_that_is_asked_for,
         accounts_and_rooms_are_counted,
+        a_name_stands_with_its_organization,
         records_stand_in_the_order_of_the_question,
         a_plan_that_is_set_is_answered_with_its_version,
         an_unknown_organization_has_no_plan_to_set;
@@ -84,6 +85,23 @@ async fn accounts_and_rooms_are_counted(adapter: &Subject) {
     let ids = [OrganizationId::from_bits(1)];
     let found = retry(|| store.port.records(&ids)).await;
     assert_eq!(found[0].as_ref().map(counts), Some((1, 2, 2, 3)));
+}
+
+async fn a_name_stands_with_its_organization(adapter: &Subject) {
+    let (_folder, store) = adapter.fresh().await;
+    small(&store).await;
+    let name = |kind, id, name: &str| Name { kind, id, within: None, name: name.to_owned() };
+    // What is called the same id is not always the same thing.
+    let names =
+        [name(NameKind::Organization, 1, "Größe"), name(NameKind::Room, 2, "a room"), name(NameKind::Account, 3, "x")];
+    store.writer.put_names(&names).await.expect("names");
+    let page = retry(|| store.port.page(None, None, 10)).await;
+    let expected = [Some("Größe"), None, None];
+    assert_eq!(page.iter().map(|record| record.name.as_deref()).collect::<Vec<_>>(), expected);
+    let ids = [1, 2, 3].map(OrganizationId::from_bits);
+    let found = retry(|| store.port.records(&ids)).await;
+    let found: Vec<_> = found.iter().map(|found| found.as_ref().and_then(|record| record.name.as_deref())).collect();
+    assert_eq!(found, expected);
 }
 
 async fn records_stand_in_the_order_of_the_question(adapter: &Subject) {

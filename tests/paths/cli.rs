@@ -89,7 +89,7 @@ fn a_run_and_everything_that_shows_it() {
     let shop = Shop::new(52);
     let free = shop.chat.free();
     let run = json(shop.program.run(&format!("{RUN} --json")), 0);
-    assert_eq!(run["counts"]["done"], free);
+    assert_eq!(run["states"]["done"], free);
     assert_eq!(run["run"]["id"], "daily");
     check_table(&shop.program.run(RUN).exits(0));
 

@@ -63,8 +63,9 @@ impl ExtractError {
     }
 }
 
-/// Opens (or joins) the run of all free organizations, and sends what is not yet sent. `on_sent` is told after each page.
-pub async fn extract(ports: &Ports, new: &NewRun, mut on_sent: impl FnMut(u64)) -> Result<Extracted, ExtractError> {
+/// Opens (or joins) the run of all free organizations, and sends what is not yet sent. `on_page` is told how
+/// many are sent by this call, after each page that was sent or looked through for limits to release.
+pub async fn extract(ports: &Ports, new: &NewRun, mut on_page: impl FnMut(u64)) -> Result<Extracted, ExtractError> {
     let run = open(ports, new).await?;
     let mut sent = 0;
     if run.extracted_at.is_none() {
@@ -75,7 +76,7 @@ pub async fn extract(ports: &Ports, new: &NewRun, mut on_sent: impl FnMut(u64)) 
             ports.ledger.register(&run.id, &ids, after, Timestamp::now()).await?;
             send(ports, &run, &ids).await?;
             sent += ids.len() as u64;
-            on_sent(sent);
+            on_page(sent);
             if page.len() < PAGE {
                 break;
             }
@@ -83,7 +84,7 @@ pub async fn extract(ports: &Ports, new: &NewRun, mut on_sent: impl FnMut(u64)) 
         }
         ports.ledger.complete_extraction(&run.id, Timestamp::now()).await?;
     }
-    let released = release_what_is_no_longer_limited(ports, &run).await?;
+    let released = release_what_is_no_longer_limited(ports, &run, || on_page(sent)).await?;
     Ok(Extracted { run, sent, released })
 }
 
@@ -156,7 +157,7 @@ async fn send_batch(queue: &dyn Queue, mut messages: Vec<Outgoing>) -> Result<()
 }
 
 /// Organizations with a limit that are no longer free: whoever sees it first marks the row, and the run sees all.
-async fn release_what_is_no_longer_limited(ports: &Ports, run: &Run) -> PortResult<u64> {
+async fn release_what_is_no_longer_limited(ports: &Ports, run: &Run, mut on_page: impl FnMut()) -> PortResult<u64> {
     let mut after = None;
     let mut released = 0;
     loop {
@@ -171,6 +172,7 @@ async fn release_what_is_no_longer_limited(ports: &Ports, run: &Run) -> PortResu
                 released += 1;
             }
         }
+        on_page();
         if rows.len() < PAGE {
             return Ok(released);
         }

@@ -27,17 +27,18 @@ pub async fn prune(ledger: &dyn Ledger, old: &Old, mut on_pruned: impl FnMut(&Pr
 }
 
 /// What extraction does at its end: prunes runs that were opened more than `retention_ms` ago (none = all are kept), except `run`.
-/// A failure is logged and no failure of the run: the next one prunes, and so it does after `stop`.
+/// `on_pruned` is told the sums so far. A failure is logged and no failure of the run: the next one prunes, and so it does after `stop`.
 pub async fn prune_after_extraction(
     ledger: &dyn Ledger,
     run: &RunId,
     retention_ms: Option<u64>,
     stop: &CancellationToken,
+    on_pruned: impl FnMut(&Pruned),
 ) {
     let Some(retention_ms) = retention_ms else { return };
     let old = Old { before: Timestamp::now().minus_millis(retention_ms), except: Some(run.clone()) };
     let pruned = tokio::select! {
-        pruned = prune(ledger, &old, |_| {}) => pruned,
+        pruned = prune(ledger, &old, on_pruned) => pruned,
         () = stop.cancelled() => return,
     };
     match pruned {

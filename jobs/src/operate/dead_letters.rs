@@ -3,13 +3,11 @@
 use std::collections::BTreeMap;
 
 use chat::ledger::{Filter, Run, RunOrganization, State, UnreadableMessage};
-use chat::{Day, OrganizationId, PortResult, RunId, Timestamp};
+use chat::{OrganizationId, PortResult, RunId, Timestamp};
 
 use super::OperateError;
 use crate::Ports;
 
-/// How long a run is kept with what failed in it, in milliseconds from its opening: 35 days.
-pub const RUNS_KEPT_MS: u64 = 35 * Day::MILLIS;
 /// Runs that are looked through: more than are kept.
 const RUNS: usize = 1_000;
 /// Unreadable messages that are looked at: each can be as large as a queue takes.
@@ -26,6 +24,8 @@ pub struct Question {
     pub error_class: Option<String>,
     /// At most so many letters; the summary counts all.
     pub limit: usize,
+    /// How long runs and unreadable messages are kept, in milliseconds; `None` = for ever.
+    pub retention_ms: Option<u64>,
 }
 
 /// Failures of one state and class over all runs.
@@ -34,6 +34,7 @@ pub struct ClassSummary {
     /// Failed or parked.
     pub state: State,
     /// The class.
+    #[serde(rename = "error_class")]
     pub class: String,
     /// Organizations, summed over the runs.
     pub organizations: u64,
@@ -54,8 +55,8 @@ pub struct Letter {
     pub run: RunId,
     /// What the ledger holds of it.
     pub row: RunOrganization,
-    /// When the run is no longer kept, and this with it.
-    pub expires_at: Timestamp,
+    /// When the run is no longer kept, and this with it; `None` = never.
+    pub expires_at: Option<Timestamp>,
 }
 
 /// The desk.
@@ -69,9 +70,9 @@ pub struct Desk {
     pub unreadable: Vec<UnreadableMessage>,
 }
 
-/// When a run is no longer kept.
-pub fn expires_at(run: &Run) -> Timestamp {
-    run.opened_at.plus_millis(RUNS_KEPT_MS)
+/// When a run that was opened at `from`, or a message that was put aside then, is no longer kept; `None` = never.
+pub fn expires_at(from: Timestamp, retention_ms: Option<u64>) -> Option<Timestamp> {
+    retention_ms.map(|retention_ms| from.plus_millis(retention_ms))
 }
 
 /// Lists dead letters. Reads failing rows only, however many organizations the runs have.
@@ -93,7 +94,8 @@ pub async fn list(ports: &Ports, question: &Question) -> Result<Desk, OperateErr
         let filter = Filter { states, error_class: question.error_class.clone(), after: None };
         let left = question.limit - desk.letters.len();
         let rows = ports.ledger.organizations(&run.id, &filter, left).await?;
-        let letter = |row| Letter { run: run.id.clone(), row, expires_at: expires_at(run) };
+        let expires_at = expires_at(run.opened_at, question.retention_ms);
+        let letter = |row| Letter { run: run.id.clone(), row, expires_at };
         desk.letters.extend(rows.into_iter().map(letter));
     }
     let asked = question.error_class.as_deref().is_none_or(|class| class == UNREADABLE_CLASS);
@@ -130,11 +132,16 @@ async fn summary(ports: &Ports, question: &Question, runs: &[Run]) -> PortResult
     Ok(summary)
 }
 
-/// What the ledger holds of one organization in one run, whatever its state.
-pub async fn letter(ports: &Ports, run: &RunId, id: OrganizationId) -> Result<Option<Letter>, OperateError> {
+/// What the ledger holds of one organization in one run, whatever its state; `retention_ms` as in [`Question`].
+pub async fn letter(
+    ports: &Ports,
+    run: &RunId,
+    id: OrganizationId,
+    retention_ms: Option<u64>,
+) -> Result<Option<Letter>, OperateError> {
     let known = ports.ledger.opened_runs(RUNS).await?.into_iter().find(|known| known.id == *run);
     let known = known.ok_or_else(|| OperateError::UnknownRun(run.clone()))?;
     let filter = Filter { after: id.get().checked_sub(1).map(OrganizationId::from_bits), ..Filter::default() };
     let row = ports.ledger.organizations(run, &filter, 1).await?.pop().filter(|row| row.organization == id);
-    Ok(row.map(|row| Letter { run: run.clone(), row, expires_at: expires_at(&known) }))
+    Ok(row.map(|row| Letter { run: run.clone(), row, expires_at: expires_at(known.opened_at, retention_ms) }))
 }

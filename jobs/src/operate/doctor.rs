@@ -8,6 +8,8 @@ use serde::Serialize;
 use tokio::time::Instant;
 use worker::{Queue, QueueError};
 
+use super::dead_letters::expires_at;
+
 const DAY_MS: u64 = chat::Day::MILLIS;
 /// Organizations or limits of one call.
 const PAGE: usize = 5_000;
@@ -17,6 +19,10 @@ const COUNT_FOR: Duration = Duration::from_secs(2);
 const RUNS: usize = 14;
 /// A last run that is older is late: daily ones have a day and a half.
 const LATE_MS: u64 = DAY_MS * 3 / 2;
+/// Runs that are looked through for what is pruned soon.
+const RUNS_KEPT: usize = 1_000;
+/// What is pruned within this time, in milliseconds, should be looked at.
+const SOON_MS: u64 = 7 * DAY_MS;
 /// Unreadable messages that are counted.
 const UNREADABLE: usize = 100;
 /// A message that waits longer waits for somebody.
@@ -24,7 +30,7 @@ const WAITING: Duration = Duration::from_secs(600);
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "snake_case")]
 pub enum Level {
     /// As it should be.
     Ok,
@@ -60,7 +66,8 @@ pub struct Finding {
     pub level: Level,
     /// What was found.
     pub found: String,
-    /// What to do about it; empty where nothing has to be done.
+    /// What to do about it; empty, and null in JSON, where nothing has to be done.
+    #[serde(serialize_with = "null_where_empty")]
     pub advice: String,
 }
 
@@ -74,6 +81,10 @@ impl Finding {
     pub fn bad(system: &'static str, level: Level, found: impl Into<String>, advice: impl Into<String>) -> Self {
         Self { system, level, found: found.into(), advice: advice.into() }
     }
+}
+
+fn null_where_empty<S: serde::Serializer>(advice: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    Some(advice).filter(|advice| !advice.is_empty()).serialize(serializer)
 }
 
 /// A count that may have been cut short.
@@ -122,12 +133,12 @@ pub fn directory(free: Count) -> Finding {
     }
 }
 
-/// The last runs, and what was put aside.
+/// The last runs, what was put aside, and what of it is pruned soon: after `retention_ms` milliseconds, or never.
 ///
 /// # Errors
 ///
 /// When the port fails.
-pub async fn ledger(ledger: &dyn Ledger, now: Timestamp) -> PortResult<Vec<Finding>> {
+pub async fn ledger(ledger: &dyn Ledger, now: Timestamp, retention_ms: Option<u64>) -> PortResult<Vec<Finding>> {
     let runs = ledger.runs(RUNS).await?;
     let mut found = vec![last_run(runs.first(), now)];
     let old = |progress: &&Progress| {
@@ -171,7 +182,41 @@ pub async fn ledger(ledger: &dyn Ledger, now: Timestamp) -> PortResult<Vec<Findi
             "read them before they are pruned: a newer lanner or another program wrote them",
         ));
     }
+    if let Some(retention_ms) = retention_ms {
+        found.extend(pruned_soon(ledger, now, retention_ms).await?);
+    }
     Ok(found)
+}
+
+/// Runs with failures, and unreadable messages, that somebody should look at within a week.
+async fn pruned_soon(ledger: &dyn Ledger, now: Timestamp, retention_ms: u64) -> PortResult<Option<Finding>> {
+    let soon = |from: Timestamp| expires_at(from, Some(retention_ms)).filter(|at| *at <= now.plus_millis(SOON_MS));
+    let mut first: Option<Timestamp> = None;
+    let (mut organizations, mut runs) = (0, 0_u64);
+    // Newest first: the last ones are pruned next.
+    let opened = ledger.opened_runs(RUNS_KEPT).await?;
+    for (run, at) in opened.iter().rev().filter_map(|run| Some((run, soon(run.opened_at)?))).take(RUNS) {
+        let classes = ledger.error_classes(&run.id).await?;
+        let failed = classes.iter().filter(|class| class.state.is_failure());
+        let failed: u64 = failed.map(|class| class.organizations).sum();
+        if failed > 0 {
+            (organizations, runs) = (organizations + failed, runs + 1);
+            first = Some(first.map_or(at, |first| first.min(at)));
+        }
+    }
+    let unreadable = ledger.unreadable(UNREADABLE).await?;
+    let expiring: Vec<Timestamp> = unreadable.iter().filter_map(|message| soon(message.at)).collect();
+    let Some(first) = first.into_iter().chain(expiring.iter().copied()).min() else { return Ok(None) };
+    let when = if first <= now { "by the next run".to_owned() } else { format!("from {first} on") };
+    let mut what = Vec::new();
+    if organizations > 0 {
+        what.push(format!("{organizations} organizations of {runs} runs"));
+    }
+    if !expiring.is_empty() {
+        what.push(format!("{} unreadable messages", expiring.len()));
+    }
+    let words = format!("dead letters that will be pruned within 7 days, {when}: {}", what.join(", "));
+    Ok(Some(Finding::bad("ledger", Level::Warning, words, "look at them: lanner dead-letters list")))
 }
 
 fn last_run(progress: Option<&Progress>, now: Timestamp) -> Finding {

@@ -21,7 +21,7 @@ const SHOWN: usize = 5;
 
 /// Which rule decides what the organization sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "snake_case")]
 pub enum Rule {
     /// The plan does not limit: everything is visible.
     Unlimited,

@@ -9,6 +9,8 @@ use crate::{Organization, OrganizationId, Plan, PortResult};
 pub struct OrganizationRecord {
     /// The organization.
     pub organization: Organization,
+    /// Its name, where the directory keeps names.
+    pub name: Option<String>,
     /// Its accounts, active or not.
     pub accounts: u64,
     /// Those that are active.
@@ -23,6 +25,7 @@ pub struct OrganizationRecord {
 /// - Pages are ascending, disjoint, and complete for what is present throughout; of one plan or of all.
 /// - Counts agree with what [`crate::Directory`] answers.
 /// - The plan version grows by one with every change of the plan, and not when the plan is the same.
+/// - A name that is kept is answered with its organization; others have none.
 /// - Answers stand in the order of the question.
 #[async_trait]
 pub trait OwnedDirectory: Send + Sync {

@@ -54,7 +54,7 @@ pub struct Look {
 
 /// Whether a message may be seen, and if not, by which rule. The first rule that hides is named, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "snake_case")]
 pub enum Visibility {
     /// It may be seen.
     Visible,

@@ -149,7 +149,7 @@ impl Load for EmbeddedLoad {
 
     async fn names(&mut self, rows: &[Name]) -> PortResult<()> {
         let transaction = self.transaction.as_mut().ok_or_else(out_of_order)?;
-        self.directory.put_names(transaction, rows).await
+        self.directory.put_names_within(transaction, rows).await
     }
 
     async fn publish(&mut self) -> PortResult<Option<RoomId>> {

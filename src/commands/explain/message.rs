@@ -28,7 +28,11 @@ pub(super) async fn explain(
 }
 
 fn as_json(found: &MessageExplanation) -> serde_json::Value {
-    let mut value = json!({
+    let (place, possibilities) = match &found.finding {
+        Finding::Found(place) => (Some(place), None),
+        Finding::NotFound(possibilities) => (None, Some(possibilities)),
+    };
+    json!({
         "organization": found.organization.id,
         "plan": plan_word(found.organization.plan),
         "message_id": found.message,
@@ -37,22 +41,16 @@ fn as_json(found: &MessageExplanation) -> serde_json::Value {
         "policy": found.policy,
         "boundary": found.boundary,
         "stored": found.stored,
-        "found": false,
+        "found": place.is_some(),
+        "room": place.map(|place| place.room),
+        "visibility": place.map(|place| place.visibility),
+        "rank": place.and_then(|place| place.rank),
+        "candidates": place.map(|place| place.candidates),
+        "possibilities": possibilities,
         "stale": found.is_stale(),
         "limit_differs": found.limit_differs(),
         "fresh": found.fresh.as_ref().map(|fresh| json!({"row": fresh.row, "visibility": fresh.visibility})),
-    });
-    match &found.finding {
-        Finding::Found(place) => {
-            value["found"] = json!(true);
-            value["room"] = json!(place.room);
-            value["visibility"] = json!(place.visibility);
-            value["rank"] = json!(place.rank);
-            value["candidates"] = json!(place.candidates);
-        }
-        Finding::NotFound(possibilities) => value["possibilities"] = json!(possibilities),
-    }
-    value
+    })
 }
 
 fn print(found: &MessageExplanation, room: Option<RoomId>) {

@@ -46,7 +46,7 @@ fn as_json(found: &RunExplanation) -> serde_json::Value {
         "look_again_at": found.look_again_at,
         "missing": found.missing,
         "gone": found.gone,
-        "failures": found.failures,
+        "error_classes": found.failures,
     })
 }
 
@@ -90,9 +90,9 @@ fn print_late(found: &RunExplanation) {
         say!("\nLate: in work or waiting for longer than a visibility timeout and a backoff");
         let columns = [
             Column::Number("organization"),
-            Column::Text("state"),
+            Column::Name("state"),
             Column::Number("attempts"),
-            Column::Text("since"),
+            Column::Name("since"),
             Column::Text("last error"),
         ];
         let rows = found.late.first.iter().map(|row| {
@@ -145,7 +145,7 @@ fn print_failures(found: &RunExplanation) {
     }
     say!("\nFailed, parked or waiting for another attempt, by class");
     let columns = [
-        Column::Text("state"),
+        Column::Name("state"),
         Column::Text("class"),
         Column::Number("organizations"),
         Column::Number("example"),

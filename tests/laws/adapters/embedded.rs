@@ -8,7 +8,7 @@ use embedded::{
     Access, DataDir, EmbeddedDump, EmbeddedLoad, LmdbLimits, LmdbMessages, MapSize, PackedIndex, SqliteDirectory,
     SqliteLedger, SqliteQueue, SqliteState,
 };
-use import::{Account, Load, Membership};
+use import::{Account, Load, Membership, Name};
 
 use crate::directory::DirectoryWriter;
 use crate::dump::Loader;
@@ -94,6 +94,10 @@ impl DirectoryWriter for SqliteDirectory {
 
     async fn put_rooms(&self, rooms: &[RoomId]) -> PortResult<()> {
         self.put_rooms(rooms).await
+    }
+
+    async fn put_names(&self, names: &[Name]) -> PortResult<()> {
+        self.put_names(names).await
     }
 
     async fn set_plan(&self, organization: OrganizationId, plan: Plan) -> PortResult<()> {

@@ -175,7 +175,7 @@ fn tables_that_are_wrong_are_refused_and_nothing_is_changed() {
         assert_eq!(shop.program.run("limits export").exits(0).out, shop.expected_export(), "{name}");
     }
     assert_eq!(
-        shop.program.run("run --run after --as-of 2026-01-01T00:00:00Z --max-messages 25 --json").exits(0).json()["counts"]
+        shop.program.run("run --run after --as-of 2026-01-01T00:00:00Z --max-messages 25 --json").exits(0).json()["states"]
             ["done"],
         shop.chat.free()
     );

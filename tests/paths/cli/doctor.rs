@@ -6,6 +6,7 @@ use embedded::{Access, DataDir};
 use serde_json::Value;
 use support::Program;
 
+use super::operate::{failed_run, free, later, put_aside};
 use super::shop::Shop;
 use super::{check_table, json};
 
@@ -70,6 +71,11 @@ fn wrong_settings_and_a_wrong_epoch_are_a_matter_of_configuration() {
     let told = json(wrong.run("doctor --json"), 42);
     assert_eq!(not_ok(&told)[0], ("settings".to_owned(), "wrong".to_owned()));
     assert!(table(&wrong, 42).contains("workers.in_flight is 0"));
+    let wrong = shop.program.clone().with("LANNER_HTTP_LISTEN", "9100");
+    let told = json(wrong.run("doctor --json"), 42);
+    assert_eq!(not_ok(&told), [("http".to_owned(), "wrong".to_owned())], "{told:#}");
+    let told = json(shop.program.clone().with("LANNER_HTTP_LISTEN", "127.0.0.1:9100").run("doctor --json"), 0);
+    assert_eq!((not_ok(&told).len(), findings_of(&told, "http").len()), (0, 1), "{told:#}");
     let wrong = shop.program.clone().with("LANNER_STORE_EPOCH", "2023-01-01T00:00:00Z");
     let told = json(wrong.run("doctor --json"), 42);
     let expected = [("epoch", "wrong"), ("messages", "skipped")].map(|(a, b)| (a.to_owned(), b.to_owned()));
@@ -117,4 +123,20 @@ fn messages_that_nobody_works_on_and_a_message_from_the_future_are_found() {
     shop.program.run_with(["import", tables.to_str().expect("a path")]).exits(0);
     let told = json(shop.program.run("doctor --json"), 42);
     assert!(not_ok(&told).contains(&("messages".to_owned(), "wrong".to_owned())), "{told:#}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dead_letters_are_named_before_they_are_pruned() {
+    let shop = Shop::with_run(108);
+    failed_run(&shop, "broken", later(), &free(&shop)[..5]).await;
+    put_aside(&shop, b"no message").await;
+    let words = "dead letters that will be pruned within 7 days";
+    let said =
+        |retention: &str| table(&shop.program.clone().with("LANNER_RETENTION_RUNS", retention), 0).contains(words);
+    assert!(said("7d"));
+    assert!(!said("8d") && !said("unlimited"));
+    let told = json(shop.program.clone().with("LANNER_RETENTION_RUNS", "1d").run("doctor --json"), 0);
+    let found = findings_of(&told, "ledger").into_iter().filter_map(|finding| finding["found"].as_str());
+    let found = found.filter(|found| found.contains(words)).collect::<String>();
+    assert!(found.ends_with("5 organizations of 1 runs, 1 unreadable messages"), "{found}");
 }

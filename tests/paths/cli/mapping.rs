@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use super::{check_table, json};
 
 /// A sample of `docs/examples/posts.tsv.toml`: two organizations with a room of the same name.
-const POSTS: &str = "posted_at\torganization\troom\tauthor\tbody\n\
+pub(super) const POSTS: &str = "posted_at\torganization\troom\tauthor\tbody\n\
     2026-01-01T08:00:00.000100\tacme\tgeneral\tann\tHello! \u{1f44b}\n\
     2026-01-01T08:00:00.000200\tacme\tgeneral\tbob\tlet x = 1;\\n\\tprintln!(\"{x}\\\\n\");\n\
     2026-01-01T09:00:00\tglobex\tgeneral\tann\tzw\u{f6}lf\n\
@@ -39,7 +39,7 @@ impl Bench {
     }
 }
 
-fn example(name: &str) -> PathBuf {
+pub(super) fn example(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/examples").join(name)
 }
 
@@ -71,10 +71,18 @@ fn what_was_written_can_be_read() {
     assert_eq!((messages[0]["author"].as_str(), messages[1]["author"].as_str()), (Some("bob"), Some("ann")));
     assert_eq!(messages[1]["body"], "Hello! \u{1f44b}");
     assert_eq!(messages[1]["written_at"], "2026-01-01T08:00:00Z");
-    let newest = messages[0]["id"].as_str().expect("an id");
+    let newest = messages[0]["message_id"].as_str().expect("an id");
     let older = json(bench.program.run(&format!("messages --room 1 --below {newest} --json")), 0);
     assert_eq!(older, serde_json::json!([messages[1]]));
     assert_eq!(json(bench.program.run("messages --room 1 --limit 1 --json"), 0).as_array().map(Vec::len), Some(1));
+    let organizations = json(bench.program.run("organizations list --json"), 0);
+    let names: Vec<_> = organizations.as_array().expect("rows").iter().map(|row| row["name"].as_str()).collect();
+    assert_eq!(names, [Some("acme"), Some("globex")]);
+    for line in ["organizations list", "organizations show 1"] {
+        let table = bench.program.run(line).exits(0);
+        check_table(&table);
+        assert!(table.out.contains("acme"), "{}", table.out);
+    }
     // Nothing of a body reaches the terminal's controls.
     check_table(&bench.program.run("messages --room 1").exits(0));
     check_table(&bench.program.run("messages --room 3").exits(0));

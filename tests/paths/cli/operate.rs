@@ -20,12 +20,12 @@ fn run_id(name: &str) -> RunId {
 }
 
 /// The free organizations.
-fn free(shop: &Shop) -> Vec<u64> {
+pub(super) fn free(shop: &Shop) -> Vec<u64> {
     shop.chat.organizations.iter().filter(|(_, paid)| !paid).map(|known| known.0).collect()
 }
 
 /// Writes a run of these organizations, all parked but the last, which has failed.
-async fn failed_run(shop: &Shop, name: &str, as_of: Timestamp, organizations: &[u64]) {
+pub(super) async fn failed_run(shop: &Shop, name: &str, as_of: Timestamp, organizations: &[u64]) {
     let open = support::place::open(&shop.data_dir(), embedded::Access::Write).await;
     let ledger = &open.ports.ledger;
     let now = Timestamp::now();
@@ -46,8 +46,21 @@ async fn failed_run(shop: &Shop, name: &str, as_of: Timestamp, organizations: &[
     ledger.settle(&ends).await.expect("settled");
 }
 
+/// Puts an unreadable message aside.
+pub(super) async fn put_aside(shop: &Shop, body: &[u8]) {
+    let message = UnreadableMessage {
+        id: None,
+        queue: "rooms".to_owned(),
+        body: body.to_owned(),
+        cause: "expected value at line 1 column 1".to_owned(),
+        at: Timestamp::now(),
+    };
+    let open = support::place::open(&shop.data_dir(), embedded::Access::Write).await;
+    open.ports.ledger.put_aside(&message).await.expect("put aside");
+}
+
 /// An instant a little after the one of [`RUN`].
-fn later() -> Timestamp {
+pub(super) fn later() -> Timestamp {
     SmallChat::as_of().plus_millis(60_000)
 }
 
@@ -91,14 +104,14 @@ fn a_message_is_explained_with_its_place_and_what_it_can_be_when_it_is_not_found
     let hidden = candidates[25];
     let line = format!("explain --organization {organization} --message {hidden} --at {AT}");
     let found = json(shop.program.run(&format!("{line} --json")), 0);
-    assert_eq!((&found["visibility"], &found["stale"]), (&value!("hidden-by-count"), &value!(true)));
+    assert_eq!((&found["visibility"], &found["stale"]), (&value!("hidden_by_count"), &value!(true)));
     assert_eq!(found["fresh"]["visibility"], "visible");
     let table = checked(shop.program.run(&line), 0);
     assert!(table.out.contains("stale") && table.out.contains("lanner rerun"), "{}", table.out);
 
     let line = format!("explain --organization {organization} --message {} --at {AT}", hidden.get() - 1);
     let found = json(program.run(&format!("{line} --json")), 0);
-    assert_eq!(found["possibilities"], value!(["in-a-room-not-seen", "deleted", "never-existed"]));
+    assert_eq!(found["possibilities"], value!(["in_a_room_not_seen", "deleted", "never_existed"]));
     checked(program.run(&line), 0);
     let future = chat::MessageId::MAX;
     let found = checked(program.run(&format!("explain --organization {organization} --message {future}")), 0);
@@ -150,7 +163,8 @@ async fn a_run_is_explained_by_what_is_late_absent_and_failed() {
 
     failed_run(&shop, "broken", later(), &free(&shop)[..5]).await;
     let found = json(shop.program.run("explain --run broken --json"), 0);
-    let classes: Vec<_> = found["failures"].as_array().expect("classes").iter().map(|c| c["class"].as_str()).collect();
+    let classes: Vec<_> =
+        found["error_classes"].as_array().expect("classes").iter().map(|c| c["error_class"].as_str()).collect();
     assert_eq!(classes, [Some("unavailable"), Some("corrupt")]);
     let table = checked(shop.program.run("explain --run broken"), 0);
     for words in ["retry --run broken", "unavailable", "import the data anew"] {
@@ -173,7 +187,10 @@ fn a_history_shows_each_boundary() {
     let entries = json(shop.program.run(&format!("{line} --json")), 0);
     assert_eq!(entries.as_array().map(Vec::len), Some(2));
     let first = answer.first_visible.expect("a boundary").to_string();
-    assert_eq!((&entries[1]["new"], &entries[0]["old"]), (&value!(first), &value!(first)));
+    assert_eq!(
+        (&entries[1]["first_visible_message_id"], &entries[0]["previous_first_visible_message_id"]),
+        (&value!(first), &value!(first))
+    );
     let table = checked(shop.program.run(&line), 0);
     assert!(table.out.contains(&first) && table.out.contains("computed"), "{}", table.out);
     let one = json(shop.program.run(&format!("{line} --limit 1 --json")), 0);
@@ -231,17 +248,8 @@ async fn dead_letters_are_listed_shown_and_sent_again() {
     let ids = free(&shop);
     failed_run(&shop, "broken", later(), &ids[..6]).await;
     failed_run(&shop, "outdated", SmallChat::as_of().minus_millis(1), &ids[..3]).await;
-    let message = UnreadableMessage {
-        id: None,
-        queue: "rooms".to_owned(),
-        body: b"\x00 nonsense \xff".repeat(40),
-        cause: "expected value at line 1 column 1".to_owned(),
-        at: Timestamp::now(),
-    };
-    {
-        let open = support::place::open(&shop.data_dir(), embedded::Access::Write).await;
-        open.ports.ledger.put_aside(&message).await.expect("put aside");
-    }
+    let body = b"\x00 nonsense \xff".repeat(40);
+    put_aside(&shop, &body).await;
     let listed = json(shop.program.run("dead-letters list --json"), 0);
     assert_eq!(listed["summary"][0]["organizations"], 7);
     assert_eq!(listed["organizations"].as_array().map(Vec::len), Some(9));
@@ -252,7 +260,16 @@ async fn dead_letters_are_listed_shown_and_sent_again() {
     let shown = json(shop.program.run(&format!("dead-letters show --run broken --organization {} --json", ids[0])), 0);
     assert_eq!(shown["organization"]["error_class"], "unavailable");
     checked(shop.program.run("dead-letters show --message 1"), 0);
-    assert_eq!(json(shop.program.run("dead-letters show --message 1 --json"), 0)["bytes"], message.body.len());
+    assert_eq!(json(shop.program.run("dead-letters show --message 1 --json"), 0)["bytes"], body.len());
+
+    let kept = shop.program.clone().with("LANNER_RETENTION_RUNS", "unlimited");
+    let listed = json(kept.run("dead-letters list --json"), 0);
+    assert!(listed["organizations"][0]["expires_at"].is_null() && listed["unreadable"][0]["expires_at"].is_null());
+    let table = checked(kept.run("dead-letters list"), 0);
+    assert!(table.out.contains("ever") && !table.out.contains("days"), "{}", table.out);
+    let soon = shop.program.clone().with("LANNER_RETENTION_RUNS", "3d");
+    let table = checked(soon.run("dead-letters list"), 0);
+    assert_eq!(table.out.matches("2 days").count() + table.out.matches(" 71 h").count(), 10, "{}", table.out);
 
     let dry = json(shop.program.run("dead-letters redrive --dry-run --json"), 0);
     assert_eq!((&dry["organizations"], &dry["left_out_newer"]), (&value!(6), &value!(3)));

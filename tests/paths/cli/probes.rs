@@ -40,6 +40,16 @@ async fn a_worker_answers_probes_and_tells_what_it_did() {
     Command::new("kill").args(["-TERM", &worker.id().to_string()]).status().expect("kill runs");
     assert_eq!(worker.wait().expect("an end").code(), Some(0));
 
+    // Extraction tells as well, while it waits for workers that have not come.
+    let waiting = "extract-organizations --run waiting --as-of 2026-01-01T00:00:00Z --wait";
+    let mut extraction = shop.program.clone().with("LANNER_HTTP_LISTEN", &address).start(waiting);
+    until("extraction is ready", async || {
+        get(&address, "/readyz").is_some_and(|told| told.starts_with("HTTP/1.1 200"))
+    })
+    .await;
+    Command::new("kill").args(["-TERM", &extraction.id().to_string()]).status().expect("kill runs");
+    assert_eq!(extraction.wait().expect("an end").code(), Some(75));
+
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("an address").to_string();
     shop.program

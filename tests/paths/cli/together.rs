@@ -65,7 +65,7 @@ async fn the_jobs_as_processes_of_their_own_find_what_one_process_finds() {
     let mut workers = [start(&shop, "collect-rooms").await, start(&shop, "merge-newest").await];
     let line = "extract-organizations --run split --as-of 2026-01-01T00:00:00Z --max-messages 25";
     let extracted = super::json(shop.program.run(&format!("{line} --wait --json")), 0);
-    assert_eq!(extracted["counts"]["done"], shop.chat.free());
+    assert_eq!(extracted["states"]["done"], shop.chat.free());
     assert_eq!(shop.program.run("limits export").exits(0).out, shop.expected_export());
     let joined = super::json(shop.program.run(&format!("{line} --json")), 0);
     assert_eq!((joined["sent"].as_u64(), joined["run"]["id"].as_str()), (Some(0), Some("split")));

@@ -3,10 +3,13 @@
 use chat::ledger::{State, UnreadableMessage};
 use chat::{OrganizationId, Timestamp};
 use jobs::operate::OperateError;
-use jobs::operate::dead_letters::{Question, RUNS_KEPT_MS, letter, list};
+use jobs::operate::dead_letters::{Question, letter, list};
 
 use super::end;
 use crate::handlers::rig::{Rig, run_id};
+
+/// A week, in milliseconds.
+const KEPT: Option<u64> = Some(7 * 86_400_000);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_desk_lists_the_newest_first_and_its_summary_counts_all() {
@@ -30,7 +33,8 @@ async fn the_desk_lists_the_newest_first_and_its_summary_counts_all() {
     };
     ports.ledger.put_aside(&message).await.expect("put aside");
     let ask = async |run: Option<&str>, class: Option<&str>, limit| {
-        let question = Question { run: run.map(run_id), error_class: class.map(str::to_owned), limit };
+        let question =
+            Question { run: run.map(run_id), error_class: class.map(str::to_owned), limit, retention_ms: KEPT };
         list(ports, &question).await.expect("a list")
     };
 
@@ -44,7 +48,7 @@ async fn the_desk_lists_the_newest_first_and_its_summary_counts_all() {
     assert_eq!(letters, expected);
     assert_eq!(desk.unreadable.len(), 1);
     let opened_at = rig.progress("newer").await.run.opened_at;
-    assert_eq!(desk.letters[0].expires_at, opened_at.plus_millis(RUNS_KEPT_MS));
+    assert_eq!(desk.letters[0].expires_at, KEPT.map(|kept| opened_at.plus_millis(kept)));
 
     let of_class = ask(None, Some("corrupt"), 50).await;
     assert_eq!((of_class.letters.len(), of_class.summary.len(), of_class.unreadable.len()), (1, 1, 0));
@@ -52,10 +56,10 @@ async fn the_desk_lists_the_newest_first_and_its_summary_counts_all() {
     assert_eq!((of_run.letters.len(), of_run.summary[0].organizations, of_run.unreadable.len()), (20, 20, 0));
     assert_eq!(ask(None, Some("unreadable"), 50).await.unreadable.len(), 1);
 
-    let one = letter(ports, &run_id("newer"), OrganizationId::from_bits(ids[8])).await.expect("a look");
+    let one = letter(ports, &run_id("newer"), OrganizationId::from_bits(ids[8]), KEPT).await.expect("a look");
     assert_eq!(one.expect("a letter").row.error_class.as_deref(), Some("corrupt"));
-    let none = letter(ports, &run_id("newer"), OrganizationId::from_bits(ids[8] + 1)).await.expect("a look");
+    let none = letter(ports, &run_id("newer"), OrganizationId::from_bits(ids[8] + 1), KEPT).await.expect("a look");
     assert!(none.is_none());
-    let nobody = letter(ports, &run_id("nobody"), OrganizationId::MAX).await;
+    let nobody = letter(ports, &run_id("nobody"), OrganizationId::MAX, KEPT).await;
     assert!(matches!(nobody, Err(OperateError::UnknownRun(_))));
 }

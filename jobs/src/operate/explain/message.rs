@@ -32,7 +32,7 @@ pub struct Found {
 
 /// What a message that was not found can be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "snake_case")]
 pub enum Possibility {
     /// It stands in a room in which no active account of the organization is a member now.
     InARoomNotSeen,

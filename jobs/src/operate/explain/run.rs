@@ -28,7 +28,7 @@ pub struct Look {
 
 /// Why a free organization is not in the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "snake_case")]
 pub enum Missing {
     /// Extraction is not complete, and has not come to it.
     NotExtractedYet,
@@ -40,7 +40,7 @@ pub enum Missing {
 
 /// Why an organization of the run is none that a run would cover now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "snake_case")]
 pub enum Gone {
     /// Its plan no longer limits.
     Paid,

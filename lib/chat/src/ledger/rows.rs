@@ -115,6 +115,7 @@ pub struct ErrorClass {
     /// The state: failed, parked or retrying.
     pub state: State,
     /// The class of the last failure; empty where none is noted.
+    #[serde(rename = "error_class")]
     pub class: String,
     /// How many organizations.
     pub organizations: u64,
@@ -132,8 +133,10 @@ pub struct HistoryEntry {
     /// The run that found it.
     pub run: RunId,
     /// The boundary before.
+    #[serde(rename = "previous_first_visible_message_id")]
     pub old: Option<MessageId>,
     /// The boundary after.
+    #[serde(rename = "first_visible_message_id")]
     pub new: Option<MessageId>,
     /// `computed` or `released`.
     pub cause: String,

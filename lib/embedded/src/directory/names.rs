@@ -41,8 +41,15 @@ impl SqliteDirectory {
         Ok(names)
     }
 
-    /// Writes names in a transaction under way; of several for one kind and id the last holds.
-    pub(crate) async fn put_names(&self, transaction: &mut SqliteConnection, names: &[Name]) -> PortResult<()> {
+    /// Writes names; of several for one kind and id the last holds.
+    pub async fn put_names(&self, names: &[Name]) -> PortResult<()> {
+        let mut transaction = self.database.begin().await?;
+        self.put_names_within(&mut transaction, names).await?;
+        self.database.commit(transaction).await
+    }
+
+    /// The same in a transaction under way.
+    pub(crate) async fn put_names_within(&self, transaction: &mut SqliteConnection, names: &[Name]) -> PortResult<()> {
         let row = |name: &Name| {
             let within = name.within.map(OrganizationId::as_i64);
             (name.kind.word(), name.id.cast_signed(), within, name.name.clone())

@@ -12,8 +12,11 @@ use super::{SqliteDirectory, json_ids, room_list};
 impl SqliteDirectory {
     fn record(&self, row: &SqliteRow) -> PortResult<OrganizationRecord> {
         let organization = self.organization(row)?;
-        let read = || Ok((row.try_get::<i64, _>(3)?, row.try_get::<i64, _>(4)?, row.try_get::<Option<&[u8]>, _>(5)?));
-        let (accounts, active, rooms) = read().map_err(|e| self.error(e))?;
+        let read = || {
+            let rooms = row.try_get::<Option<&[u8]>, _>(5)?;
+            Ok((row.try_get::<i64, _>(3)?, row.try_get::<i64, _>(4)?, rooms, row.try_get::<Option<String>, _>(6)?))
+        };
+        let (accounts, active, rooms, name) = read().map_err(|e| self.error(e))?;
         let count = |n: i64| u64::try_from(n).unwrap_or(0);
         let unreadable = || {
             let id = organization.id;
@@ -21,7 +24,8 @@ impl SqliteDirectory {
         };
         let rooms = rooms.map(|bytes| room_list::unpack(bytes).ok_or_else(unreadable)).transpose()?;
         let rooms = rooms.map_or(0, |rooms| rooms.len() as u64);
-        Ok(OrganizationRecord { organization, accounts: count(accounts), active_accounts: count(active), rooms })
+        let (accounts, active_accounts) = (count(accounts), count(active));
+        Ok(OrganizationRecord { organization, name, accounts, active_accounts, rooms })
     }
 }
 
@@ -35,7 +39,8 @@ impl OwnedDirectory for SqliteDirectory {
     ) -> PortResult<Vec<OrganizationRecord>> {
         // The page is cut before anything is counted.
         let sql = "SELECT o.id, o.plan, o.plan_version, count(a.id), coalesce(sum(a.active), 0),
-                (SELECT rooms FROM organization_rooms WHERE organization = o.id)
+                (SELECT rooms FROM organization_rooms WHERE organization = o.id),
+                (SELECT name FROM names WHERE kind = 'organization' AND names.id = o.id)
              FROM (
                  SELECT * FROM organizations WHERE id > ?1 AND plan = coalesce(?2, plan) ORDER BY id LIMIT ?3
              ) AS o LEFT JOIN accounts AS a ON a.organization = o.id
@@ -48,7 +53,8 @@ impl OwnedDirectory for SqliteDirectory {
 
     async fn records(&self, ids: &[OrganizationId]) -> PortResult<Vec<Option<OrganizationRecord>>> {
         let sql = "SELECT o.id, o.plan, o.plan_version, count(a.id), coalesce(sum(a.active), 0),
-                (SELECT rooms FROM organization_rooms WHERE organization = o.id)
+                (SELECT rooms FROM organization_rooms WHERE organization = o.id),
+                (SELECT name FROM names WHERE kind = 'organization' AND names.id = o.id)
              FROM organizations AS o LEFT JOIN accounts AS a ON a.organization = o.id
              WHERE o.id IN (SELECT value FROM json_each(?1)) GROUP BY o.id";
         let query = sqlx::query(sql).bind(json_ids(ids.iter().map(|id| id.as_i64())));
