@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Makes data directories below `DIR` (the system's temporary folder if not given; removed at the end) and runs the release binary on
-//! them. First `extract-organizations` with 10,000 and with all free organizations: the peak of its memory, with and without mapped
+//! them. First `extract-organizations` with 10,000, 100,000 and all free organizations: the peak of its memory, with and without mapped
 //! files. Then, beside that run, which stays in work, two finished runs of all organizations of which some hundred failed: seconds
 //! and CPU seconds of each command that reads them, the least and the most of five; and of deleting one of them.
 
@@ -20,8 +20,8 @@ use clap::Parser;
 use embedded::{Access, DataDir, SqliteLedger};
 use tokio::time::Instant;
 
-/// Organizations of the small data directory.
-const FEW: u64 = 10_000;
+/// Organizations of the smaller data directories.
+const FEW: [u64; 2] = [10_000, 100_000];
 /// Organizations of one call to the ledger.
 const BATCH: usize = 10_000;
 /// Audit rows.
@@ -48,7 +48,7 @@ struct Arguments {
 async fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let folder = tempfile::Builder::new().prefix("lanner-bench-").tempdir_in(&arguments.folder)?;
-    for organizations in [FEW, arguments.organizations] {
+    for organizations in FEW.into_iter().chain([arguments.organizations]) {
         let dir = folder.path().join(organizations.to_string());
         import(folder.path(), &dir, organizations)?;
         let usage = usage_of(lanner(&dir, "extract-organizations --run in-work"))?;

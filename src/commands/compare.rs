@@ -32,8 +32,7 @@ pub(crate) struct CompareArgs {
 pub(crate) async fn run(app: &App, args: &CompareArgs) -> Outcome {
     let opened = wiring::open(&app.settings, wiring::Access::Read, "compare").await?;
     let ledger = &*opened.ports.ledger;
-    let before = find(ledger, &args.before).await?;
-    let after = find(ledger, &args.after).await?;
+    let (before, after) = tokio::try_join!(find(ledger, &args.before), find(ledger, &args.after))?;
     let compared = ledger.compare(&before.run.id, &after.run.id, args.examples).await?;
     if app.json {
         output::json(&json!({

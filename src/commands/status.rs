@@ -35,8 +35,8 @@ pub(crate) async fn run(app: &App, args: &StatusArgs) -> Outcome {
     let ledger = &*opened.ports.ledger;
     let id = match &args.run {
         Some(name) => find(ledger, name).await?.run.id,
-        None => match ledger.runs(1).await?.pop() {
-            Some(progress) => progress.run.id,
+        None => match ledger.opened_runs(1).await?.pop() {
+            Some(run) => run.id,
             None if app.json => {
                 output::json(&json!(null))?;
                 return Ok(exit::DONE);

@@ -811,8 +811,8 @@ async fn a_call_that_prunes_is_short_and_a_run_goes_out_of_sight_at_once(adapter
     assert_eq!(first, Pruned { organizations: 8, more: true, ..Pruned::default() });
     let seen: Vec<_> = ledger.runs(10).await.expect("runs").into_iter().map(|progress| progress.run.id).collect();
     assert_eq!(seen, [run("new")]);
-    let seen: Vec<_> = ledger.opened_runs(10).await.expect("runs").into_iter().map(|run| run.id).collect();
-    assert_eq!(seen, [run("new")]);
+    let opened: Vec<_> = ledger.opened_runs(10).await.expect("runs").into_iter().map(|run| run.id).collect();
+    assert_eq!(opened, [run("new")]);
     assert_eq!(ledger.attempts_of(org(15), 10).await.expect("attempts").len(), 1);
     assert_eq!(ledger.progress(&run("b")).await.expect("progress"), None);
     let prunable = ledger.prunable(&old(0, None)).await.expect("prunable");

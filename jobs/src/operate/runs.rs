@@ -8,6 +8,9 @@ pub const LATEST: &str = "latest";
 /// The name that stands for the run of all free organizations before the newest one.
 pub const PREVIOUS: &str = "previous";
 
+/// Runs that are looked through at first.
+const RUNS: usize = 32;
+
 /// Why nothing was done with a run.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -37,14 +40,14 @@ pub async fn find(ledger: &dyn Ledger, name: &RunId) -> Result<Progress, RunErro
         PREVIOUS => 1,
         _ => return Err(RunError::Unknown(name.clone())),
     };
-    // Runs of named organizations may stand in between. Counting a big run takes time: no more of them than needed.
-    let mut limit = place + 1;
+    // Runs of named organizations may stand in between. Only the run that is found is counted.
+    let mut limit = RUNS;
     loop {
-        let runs = ledger.runs(limit).await?;
+        let runs = ledger.opened_runs(limit).await?;
         let all_read = runs.len() < limit;
-        let found = runs.into_iter().filter(|progress| progress.run.scope == Scope::AllFree).nth(place);
+        let found = runs.into_iter().filter(|run| run.scope == Scope::AllFree).nth(place);
         match found {
-            Some(progress) => return Ok(progress),
+            Some(run) => return ledger.progress(&run.id).await?.ok_or(RunError::Unknown(run.id)),
             None if all_read => return Err(RunError::Unknown(name.clone())),
             None => limit *= 4,
         }

@@ -65,10 +65,13 @@ impl Equation {
 
 /// Looks at the run, with at most `shown` organizations of each kind; none when there is no such run.
 pub async fn look(ledger: &dyn Ledger, run: &RunId, shown: usize) -> PortResult<Option<Status>> {
-    let Some(progress) = ledger.progress(run).await? else { return Ok(None) };
-    let slowest = ledger.slowest(run, shown).await?;
-    let error_classes = ledger.error_classes(run).await?;
-    let failures = ledger.latest_failures(run, shown).await?;
+    let (progress, slowest, error_classes, failures) = tokio::try_join!(
+        ledger.progress(run),
+        ledger.slowest(run, shown),
+        ledger.error_classes(run),
+        ledger.latest_failures(run, shown)
+    )?;
+    let Some(progress) = progress else { return Ok(None) };
     Ok(Some(Status { progress, slowest, error_classes, failures, seen_at: Timestamp::now() }))
 }
 

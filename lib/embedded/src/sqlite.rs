@@ -19,7 +19,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a caller waits for one of this process's connections.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Connections that read beside the one that writes.
-const READERS: u32 = 4;
+pub(crate) const READERS: u32 = 4;
 /// Rows that a connection hands over ahead of its reader; as many as a batch, so that neither side waits for the other.
 const ROWS_AHEAD: usize = 512;
 

@@ -15,12 +15,17 @@ impl SqliteLedger {
     pub(super) async fn classes_of(&self, run: &RunId) -> PortResult<Vec<ErrorClass>> {
         let mut tx = self.database.snapshot().await?;
         let Some(head) = self.head(&mut tx, run).await? else { return Ok(Vec::new()) };
-        // SQLite takes the bare column from the row that has the minimum.
+        // The index counts; a row is read for each class only. The words of its condition are those of the index.
         let rows: Vec<ClassRow> = sqlx::query_as(
-            "SELECT state, coalesce(error_class, ''), count(*), min(organization), coalesce(error, '')
-             FROM run_organizations INDEXED BY run_organizations_by_state
-             WHERE run = ?1 AND state IN ('failed', 'parked', 'retrying')
-             GROUP BY state, error_class ORDER BY 3 DESC, 1, 2",
+            "WITH c AS MATERIALIZED (
+                 SELECT state, error_class, count(*) AS organizations, min(organization) AS example
+                 FROM run_organizations INDEXED BY run_organizations_by_error_class
+                 WHERE run = ?1 AND state IN ('failed', 'parked', 'retrying') GROUP BY state, error_class
+             )
+             SELECT c.state, coalesce(c.error_class, ''), c.organizations, c.example, coalesce(o.error, '')
+             FROM c CROSS JOIN run_organizations AS o
+             WHERE o.run = ?1 AND o.organization = c.example
+             ORDER BY c.organizations DESC, c.state, c.error_class",
         )
         .bind(head.number)
         .fetch_all(&mut *tx)

@@ -27,7 +27,10 @@ use crate::sqlite::{Database, Schema, Tx};
 
 const SCHEMA: Schema = Schema {
     what: "the ledger",
-    migrations: &[(1, "ledger", include_str!("../../migrations/ledger/0001_ledger.sql"))],
+    migrations: &[
+        (1, "ledger", include_str!("../../migrations/ledger/0001_ledger.sql")),
+        (2, "error classes", include_str!("../../migrations/ledger/0002_error_classes.sql")),
+    ],
 };
 
 /// The ledger of a data directory.

@@ -51,7 +51,7 @@ fn stage_of(word: &str) -> Option<Stage> {
 
 impl SqliteLedger {
     /// A column that cannot be NULL.
-    fn column<'r, T>(&self, row: &'r SqliteRow, name: &str) -> PortResult<T>
+    pub(super) fn column<'r, T>(&self, row: &'r SqliteRow, name: &str) -> PortResult<T>
     where
         T: sqlx::Decode<'r, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>,
     {
@@ -59,13 +59,13 @@ impl SqliteLedger {
     }
 
     /// An integer column that cannot be NULL, in the range of `T`.
-    fn whole<T: TryFrom<i64>>(&self, row: &SqliteRow, name: &str) -> PortResult<T> {
+    pub(super) fn whole<T: TryFrom<i64>>(&self, row: &SqliteRow, name: &str) -> PortResult<T> {
         let value: i64 = self.column(row, name)?;
         T::try_from(value).map_err(|_| self.database.corrupt(format_args!("{value} in column {name}")))
     }
 
     /// An integer column, in the range of `T`.
-    fn whole_or_none<T: TryFrom<i64>>(&self, row: &SqliteRow, name: &str) -> PortResult<Option<T>> {
+    pub(super) fn whole_or_none<T: TryFrom<i64>>(&self, row: &SqliteRow, name: &str) -> PortResult<Option<T>> {
         let value: Option<i64> = self.column(row, name)?;
         let whole =
             |value| T::try_from(value).map_err(|_| self.database.corrupt(format_args!("{value} in column {name}")));

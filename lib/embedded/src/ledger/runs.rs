@@ -2,11 +2,12 @@
 
 use chat::ledger::{Counts, NewRun, Progress, Run};
 use chat::{OrganizationId, PortError, PortResult, RunId, Timestamp};
+use futures::{StreamExt as _, TryStreamExt as _, future, stream};
 use sqlx::Row as _;
 
 use super::SqliteLedger;
 use super::rows::{run_columns, scope_word};
-use crate::sqlite::{Tx, json, ms};
+use crate::sqlite::{READERS, Tx, json, ms};
 
 impl SqliteLedger {
     pub(super) async fn open_or_join_run(&self, run: &NewRun) -> PortResult<Run> {
@@ -47,21 +48,14 @@ impl SqliteLedger {
     }
 
     pub(super) async fn newest_runs(&self, limit: usize) -> PortResult<Vec<Progress>> {
-        let mut tx = self.database.snapshot().await?;
-        let rows = sqlx::query(concat!(
-            "SELECT number, ",
-            run_columns!(),
-            " FROM runs WHERE run NOT GLOB 'pruned/*' ORDER BY opened_at DESC, number DESC LIMIT ?1"
-        ))
-        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-        .fetch_all(&mut *tx)
-        .await
-        .map_err(|e| self.database.error(e))?;
-        let mut runs = Vec::with_capacity(rows.len());
-        for row in rows {
-            runs.push(self.counted(&mut tx, &row).await?);
-        }
-        Ok(runs)
+        let runs = self.newest_run_rows(limit).await?;
+        // Counting costs time in proportion to a run's size. One that is pruned meanwhile is left out.
+        stream::iter(runs)
+            .map(|run| async move { self.progress_of(&run.id).await })
+            .buffered(READERS as usize)
+            .try_filter_map(|progress| future::ready(Ok(progress)))
+            .try_collect()
+            .await
     }
 
     pub(super) async fn newest_run_rows(&self, limit: usize) -> PortResult<Vec<Run>> {
