@@ -66,7 +66,7 @@ impl ExtractError {
 /// Opens (or joins) the run of all free organizations, and sends what is not yet sent. `on_sent` is told after each page.
 pub async fn extract(ports: &Ports, new: &NewRun, mut on_sent: impl FnMut(u64)) -> Result<Extracted, ExtractError> {
     let run = open(ports, new).await?;
-    let mut sent = 0;
+    let (mut sent, mut released) = (0, 0);
     if run.extracted_at.is_none() {
         let mut after = run.sent_through;
         loop {
@@ -81,9 +81,10 @@ pub async fn extract(ports: &Ports, new: &NewRun, mut on_sent: impl FnMut(u64)) 
             }
             after = ids.last().copied();
         }
+        // Before the run can be finished: nobody looks for what a finished run has left.
+        released = release_what_is_no_longer_limited(ports, &run).await?;
         ports.ledger.complete_extraction(&run.id, Timestamp::now()).await?;
     }
-    let released = release_what_is_no_longer_limited(ports, &run).await?;
     Ok(Extracted { run, sent, released })
 }
 
