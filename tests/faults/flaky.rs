@@ -17,6 +17,8 @@ use worker::{Backoff, Pulse};
 
 /// Calls that fail, in percent.
 const PERCENT: u32 = 15;
+/// Far longer than a run takes, also on a machine that others keep busy.
+const LIFE_MAX: Duration = Duration::from_secs(600);
 
 /// Extracts, works and waits; repeats what fails temporarily, as a scheduler would.
 pub(super) async fn whole_run(ports: &Ports, run: &RunId, attempts_max: u32) -> Progress {
@@ -46,7 +48,7 @@ pub(super) async fn whole_run(ports: &Ports, run: &RunId, attempts_max: u32) -> 
             }
         }
     };
-    let progress = tokio::time::timeout(Duration::from_secs(90), finished).await.expect("the run ends");
+    let progress = tokio::time::timeout(LIFE_MAX, finished).await.expect("the run ends");
     stop.cancel();
     collecting.await.expect("no panic").expect("a readable queue");
     merging.await.expect("no panic").expect("a readable queue");

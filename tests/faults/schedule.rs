@@ -27,8 +27,10 @@ pub(super) fn schedules() -> impl Iterator<Item = u64> {
 
 pub(super) struct Template {
     place: Place,
-    /// How long a run takes from start to end when nobody disturbs it.
+    /// How long a run takes from start to end when nobody disturbs it, as far as known.
     pub(super) undisturbed: Duration,
+    /// How long the first one took: what this machine is like just now.
+    pub(super) measured: Duration,
 }
 
 pub(super) struct Schedule {
@@ -53,18 +55,20 @@ impl Template {
     pub(super) async fn new() -> Self {
         assert_eq!(SmallChat::as_of().to_string(), "2026-01-01T00:00:00Z");
         let place = Place::new(77, ORGANIZATIONS).await;
-        let mut template = Self { place, undisturbed: Duration::ZERO };
+        let mut template = Self { place, undisturbed: Duration::ZERO, measured: Duration::ZERO };
         let schedule = template.schedule("measured");
         let started = Instant::now();
         schedule.program.run(RUN).exits(0);
         template.undisturbed = started.elapsed();
+        template.measured = template.undisturbed;
         println!("an undisturbed run takes {:?}", template.undisturbed);
         template
     }
 
-    /// A run ended by itself before it could be disturbed: runs are shorter than they were.
-    pub(super) fn shorter(&mut self) {
-        self.undisturbed = self.undisturbed.mul_f64(0.7);
+    /// A run was disturbed before it began, or not before it ended: others keep the machine more or less busy than before.
+    pub(super) fn adapt(&mut self, found: &Found) {
+        let begun = found.rows.iter().any(|row| row.started_at.is_some());
+        self.undisturbed = self.undisturbed.mul_f64(if begun { 0.7 } else { 1.4 });
     }
 
     /// A fresh copy of the data directory, with small batches and short timeouts.

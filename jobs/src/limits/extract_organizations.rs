@@ -67,7 +67,7 @@ impl ExtractError {
 /// many are sent by this call, after each page that was sent or looked through for limits to release.
 pub async fn extract(ports: &Ports, new: &NewRun, mut on_page: impl FnMut(u64)) -> Result<Extracted, ExtractError> {
     let run = open(ports, new).await?;
-    let mut sent = 0;
+    let (mut sent, mut released) = (0, 0);
     if run.extracted_at.is_none() {
         let mut after = run.sent_through;
         loop {
@@ -82,9 +82,10 @@ pub async fn extract(ports: &Ports, new: &NewRun, mut on_page: impl FnMut(u64)) 
             }
             after = ids.last().copied();
         }
+        // Before the run can be finished: nobody looks for what a finished run has left.
+        released = release_what_is_no_longer_limited(ports, &run, || on_page(sent)).await?;
         ports.ledger.complete_extraction(&run.id, Timestamp::now()).await?;
     }
-    let released = release_what_is_no_longer_limited(ports, &run, || on_page(sent)).await?;
     Ok(Extracted { run, sent, released })
 }
 

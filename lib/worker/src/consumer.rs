@@ -51,6 +51,8 @@ pub struct ConsumerSettings {
 
 /// Receives of one message after which it is handled alone.
 const SUSPECT_RECEIVES: u32 = 3;
+/// Receives of one message that may be looked at again instead of parking, where more attempts than that are allowed.
+const LOOKS_MAX: u32 = 10;
 /// How long a receive under way at a stop may still bring its messages, so that they are given back at once.
 const LAST_RECEIVE: Duration = Duration::from_millis(100);
 /// How long forgiving and giving back may take at a stop.
@@ -289,9 +291,10 @@ impl<W: Work> Inner<W> {
 
     async fn attempt(&self, delivery: &Delivery, task: &W::Task, attempt: u32, lost: &CancellationToken) {
         if attempt > self.settings.attempts_max {
-            if delivery.receive_count == 1 {
-                // Nobody has tried this message yet: the attempts are those of another one with the same task, which may be in
-                // work right now. By the time that one is answered or has come back, this one tells what became of it.
+            if delivery.receive_count <= self.settings.attempts_max.min(LOOKS_MAX) + 1 {
+                // Not every attempt was this message's own, or its last one may be in work right now: the task was sent twice, or
+                // the queue delivered the message twice at once. By the time that attempt is answered or its message has come
+                // back, this one tells what became of it.
                 return self.forgive_until(delivery, task, self.settings.visible_for).await;
             }
             let cause = Cause::new("no answer", format!("{} attempts began and none of them ended", attempt - 1));

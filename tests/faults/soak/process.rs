@@ -24,8 +24,8 @@ use worker::{Backoff, Pulse};
 const LIFE: &str = "LANNER_FAULTS_LIFE";
 /// What a child says when it is to be killed.
 const DYING: &str = "kill me now";
-/// Longer than any life lasts: then something hangs.
-const LIFE_MAX: Duration = Duration::from_secs(180);
+/// Far longer than any life lasts, also on a machine that others keep busy: then something hangs.
+const LIFE_MAX: Duration = Duration::from_secs(1_800);
 
 /// A process that is killed at some call has nothing to do when it has not got there by then.
 const AT_CALL_WITHIN: Duration = Duration::from_millis(1_500);

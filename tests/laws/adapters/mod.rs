@@ -70,11 +70,11 @@ adapters! {
     mysql(folder) => {
         let directory = sql::directory(SqlServer::MySql, folder).await?;
         Ok(Prepared { port: Arc::new(directory.clone()), writer: Arc::new(directory) })
-    }, excepts no_law;
+    }, excepts names;
     postgres(folder) => {
         let directory = sql::directory(SqlServer::Postgres, folder).await?;
         Ok(Prepared { port: Arc::new(directory.clone()), writer: Arc::new(directory) })
-    }, excepts no_law;
+    }, excepts names;
 }
 
 adapters! {
@@ -169,6 +169,11 @@ fn flaky<T>(adapter: T) -> Flaky<T> {
 /// Keeps every law.
 fn no_law(_: Law) -> Option<&'static str> {
     None
+}
+
+/// Only an import by a mapping deals ids to names, and none goes to SQL yet.
+fn names(law: Law) -> Option<&'static str> {
+    (law.name == "a_name_stands_with_its_organization").then_some("the tables in SQL have no names")
 }
 
 /// Fails on demand.

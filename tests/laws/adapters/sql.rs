@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use chat::{
     AccountId, Day, Epoch, Heads, LiveIds, MessageId, Organization, OrganizationId, Plan, PortError, PortResult, RoomId,
 };
-use import::{Account, Membership};
+use import::{Account, Membership, Name};
 use sql::{SqlDirectory, SqlHeads, SqlLedger, SqlLiveIds, SqlSettings, SqlUrl};
 use support::{SqlServer, scratch};
 
@@ -116,6 +116,10 @@ impl DirectoryWriter for SqlDirectory {
 
     async fn put_rooms(&self, rooms: &[RoomId]) -> PortResult<()> {
         self.put_rooms(rooms).await
+    }
+
+    async fn put_names(&self, _: &[Name]) -> PortResult<()> {
+        Ok(())
     }
 
     async fn set_plan(&self, organization: OrganizationId, plan: Plan) -> PortResult<()> {

@@ -9,7 +9,7 @@ use embedded::SqliteQueue;
 use futures::FutureExt;
 use support::{Faults, Flaky, until};
 use worker::queue::PerEntry;
-use worker::{Delivery, Depth, Outgoing, Queue, QueueError, QueueLimits, Receipt, Verdict};
+use worker::{Attempts, Delivery, Depth, Outgoing, Queue, QueueError, QueueLimits, Receipt, Verdict};
 
 use super::bench::{Bench, MS, again};
 
@@ -46,6 +46,52 @@ async fn a_task_that_was_sent_twice_is_not_parked_while_its_only_attempt_is_in_w
     done.store(true, Ordering::SeqCst);
     until("only the other one is left", async || bench.depth().await == (0, 1)).await;
     assert_eq!(running.stop().await.done, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_whose_message_is_delivered_twice_at_once_is_not_parked_while_its_only_attempt_is_in_work() {
+    let bench = Bench::new().await;
+    bench.send(&["a"]).await;
+    let spy = Arc::new(Spy::new(bench.queue.clone()));
+    spy.delivers_twice.store(true, Ordering::SeqCst);
+    let mut settings = bench.settings();
+    settings.attempts_max = 1;
+    let done = Arc::new(AtomicBool::new(false));
+    let goes_on = Arc::clone(&done);
+    let running = bench.start_on(spy, settings, move |_| {
+        let goes_on = Arc::clone(&goes_on);
+        async move {
+            until("the repeat was looked at", async || goes_on.load(Ordering::SeqCst)).await;
+            Verdict::Done
+        }
+        .boxed()
+    });
+    let judged = || bench.book.forgiven("a") == 1 || bench.book.end_of("a").is_some();
+    until("both were looked at", async || judged() && bench.book.calls("a").len() == 1).await;
+    assert_eq!(bench.book.end_of("a"), None);
+    done.store(true, Ordering::SeqCst);
+    until("the queue is empty", async || bench.depth().await == (0, 0)).await;
+    let report = running.stop().await;
+    assert_eq!((report.done, report.parked), (1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_whose_attempts_never_end_is_parked() {
+    let bench = Bench::new().await;
+    bench.send(&["a"]).await;
+    let mut settings = bench.settings();
+    (settings.attempts_max, settings.visible_for) = (2, 300 * MS);
+    // As a process leaves it that died in each of them.
+    for _ in 0..2 {
+        let taken = async || !bench.queue.receive(1, 50 * MS, Duration::ZERO).await.expect("a receive").is_empty();
+        until("the message is back", taken).await;
+        bench.book.begin(&"a".to_owned()).await.expect("an attempt");
+    }
+    let running = bench.start(settings, |_| async { Verdict::Done }.boxed());
+    until("the queue is empty", async || bench.depth().await == (0, 0)).await;
+    let report = running.stop().await;
+    assert_eq!((report.done, report.parked), (0, 1));
+    assert_eq!(bench.book.end_of("a"), Some(("parked", "no answer".to_owned())));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -173,6 +219,7 @@ pub(super) struct Spy {
     pub(super) receives: AtomicUsize,
     fails_renewals: AtomicBool,
     refuses: AtomicBool,
+    delivers_twice: AtomicBool,
 }
 
 impl Spy {
@@ -184,6 +231,7 @@ impl Spy {
             receives: AtomicUsize::default(),
             fails_renewals: AtomicBool::default(),
             refuses: AtomicBool::default(),
+            delivers_twice: AtomicBool::default(),
         }
     }
 }
@@ -207,7 +255,11 @@ impl Queue for Spy {
         if self.refuses.load(Ordering::SeqCst) {
             return Err(QueueError::Refused { queue: self.name().to_owned(), what: "on purpose".to_owned() });
         }
-        let received = self.inner.receive(max, hidden_for, wait).await?;
+        let mut received = self.inner.receive(max, hidden_for, wait).await?;
+        if self.delivers_twice.load(Ordering::SeqCst) {
+            received.extend(received.clone());
+            received.iter_mut().for_each(|delivery| delivery.receive_count += 1);
+        }
         self.received.lock().expect("receipts").extend(received.iter().map(|delivery| delivery.receipt.clone()));
         Ok(received)
     }

@@ -1,8 +1,11 @@
 //! Runs that overtake each other, and plans that change while a run is under way.
 
-use chat::ledger::State;
+use chat::ledger::{Phase, State};
 use chat::{OrganizationId, Plan, Standing, Timestamp, Version};
-use support::place::stored_limits;
+use embedded::Access;
+use jobs::limits::extract_organizations;
+use support::Faults;
+use support::place::{Adapters, LIMITS, stored_limits};
 
 use super::rig::{Rig, run_id};
 
@@ -105,6 +108,28 @@ async fn organizations_that_are_no_longer_free_are_released_by_the_next_run() {
     assert_eq!(again.released, 0, "a released limit is released once");
     assert!(rig.organizations("next").await.iter().all(|row| row.organization != upgraded));
     assert_eq!(rig.progress("next").await.run.id, run_id("next"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_has_not_looked_for_organizations_that_are_no_longer_free_is_not_finished() {
+    let rig = Rig::new(35, 60).await;
+    rig.whole_run("before").await;
+    let upgraded = a_limited_one(&rig);
+    rig.open.directory.set_plan(upgraded, Plan::Paid).await.expect("an upgrade");
+    // Dies as soon as it asks for the stored limits; another process goes on with what was sent.
+    let faults = Faults::new(1, 0).dying_at(LIMITS, 1);
+    let dying = Adapters::open(&rig.place.data_dir(), Access::Write).await.flaky(&faults);
+    let new = rig.new_run("daily");
+    tokio::select! {
+        extracted = extract_organizations::extract(&dying, &new, |_| {}) => drop(extracted.expect_err("a death")),
+        () = faults.died() => {}
+    }
+    assert_eq!(rig.progress("daily").await.phase(), Phase::Extracting);
+
+    assert_eq!(rig.extract("daily").await.released, 1);
+    assert_eq!(rig.work_until_settled("daily").await.phase(), Phase::Finished);
+    let row = rig.open.ports.limits.get(&[upgraded]).await.expect("limits").remove(0).expect("a row stays");
+    assert_eq!(row.standing, Standing::Released);
 }
 
 impl Rig {

@@ -148,7 +148,7 @@ impl Adapters {
             directory: Arc::new(Flaky::new(self.directory.clone(), faults.of_port(1))),
             heads: Arc::new(Flaky::new(LmdbHeads::new(self.index.clone()), faults.of_port(2))),
             live_ids: Arc::new(Flaky::new(live_ids, faults.of_port(LIVE_IDS))),
-            limits: Arc::new(Flaky::new(self.limits.clone(), faults.of_port(4))),
+            limits: Arc::new(Flaky::new(self.limits.clone(), faults.of_port(LIMITS))),
             ledger: Arc::new(Flaky::new(self.ledger.clone(), faults.of_port(5))),
             organization_queue: Arc::new(Flaky::new(self.organization_queue.clone(), faults.of_port(6))),
             room_queue: Arc::new(Flaky::new(self.room_queue.clone(), faults.of_port(PORTS))),
@@ -159,6 +159,8 @@ impl Adapters {
 
 /// The number of the live ids among the ports that fail.
 pub const LIVE_IDS: u64 = 3;
+/// The number of the stored limits among them.
+pub const LIMITS: u64 = 4;
 /// How many ports fail.
 pub const PORTS: u64 = 7;
 

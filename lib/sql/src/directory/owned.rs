@@ -35,6 +35,7 @@ impl SqlDirectory {
 fn record(row: &Row) -> PortResult<OrganizationRecord> {
     Ok(OrganizationRecord {
         organization: stored(row)?,
+        name: None,
         accounts: row.whole("accounts")?,
         active_accounts: row.whole("active_accounts")?,
         rooms: row.whole("rooms")?,
