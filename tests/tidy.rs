@@ -189,7 +189,7 @@ fn every_setting_is_documented() {
 #[test]
 fn check_scripts_are_executable() {
     use std::os::unix::fs::PermissionsExt;
-    for script in [".ci/run", "tests/run", "tests/real"] {
+    for script in [".ci/run", "tests/run", "tests/real", "tests/servers"] {
         let mode =
             root().join(script).metadata().unwrap_or_else(|error| panic!("{script}: {error}")).permissions().mode();
         assert!(mode & 0o111 != 0, "{script} cannot be executed");
