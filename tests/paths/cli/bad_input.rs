@@ -83,6 +83,9 @@ fn a_data_directory_that_is_none_is_a_matter_of_configuration() {
         words.extend(line);
         // The first --data-dir is the test's own: clap takes one only.
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_lanner"));
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("LANNER_")) {
+            command.env_remove(name);
+        }
         let ended = Ended::from(command.args(&words).output().expect("the binary starts"));
         ended.exits(42).says(&["a-file", "not a directory"]);
     }
