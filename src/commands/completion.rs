@@ -12,7 +12,7 @@ use crate::output::say;
 /// Print the completion script of a shell
 ///
 ///   bash: lanner completion bash > /etc/bash_completion.d/lanner
-///   zsh:  lanner completion zsh > "${fpath[1]}/_lanner"
+///   zsh:  lanner completion zsh > /usr/local/share/zsh/site-functions/_lanner
 ///   fish: lanner completion fish > ~/.config/fish/completions/lanner.fish
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]

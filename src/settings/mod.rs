@@ -1,9 +1,9 @@
 //! Settings: defaults < file < environment < flags. Unknown sections, keys and variables are refused.
 //!
 //! - [`document`]: the documented defaults, from which everything about a key is read
-//! - [`layers`], [`file`], [`environment`]: the layers and how they come over each other
-//! - [`reference`]: values that stand elsewhere and are never printed
-//! - [`explain`]: one key, or a section, for people and programs
+//! - [`layers`], [`mod@file`], [`environment`]: the layers and how they come over each other
+//! - [`mod@reference`]: values that stand elsewhere and are never printed
+//! - [`mod@explain`]: one key, or a section, for people and programs
 
 mod document;
 mod environment;

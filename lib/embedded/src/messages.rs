@@ -2,7 +2,7 @@
 //!
 //! | Database | Key | Value |
 //! |---|---|---|
-//! | `messages` | room ‖ id, 64 bits each, most significant byte first | see [`value`] |
+//! | `messages` | room ‖ id, 64 bits each, most significant byte first | see `value` |
 //!
 //! A room's messages stand together in the order of time, so that a page is one walk backwards.
 
