@@ -294,7 +294,8 @@ async fn a_bad_entry_is_refused_and_the_others_are_sent(adapter: &Subject) {
         );
         break;
     }
-    for delivery in receive(&*queue, LONG).await {
+    // What a lost answer has hidden comes back after a while.
+    for delivery in receive(&*queue, SHORT).await {
         assert_eq!(delivery.body, b"good");
     }
     let answers = sure(async || queue.send(&[]).await).await;

@@ -186,7 +186,7 @@ mod tests {
             "SELECT * FROM t LOCK IN SHARE MODE",
             "SELECT * INTO u FROM t",
             "WITH gone AS (DELETE FROM t RETURNING id) SELECT id FROM gone",
-            "SELECT 1 /*! INTO OUTFILE '/tmp/x' */",
+            "SELECT 1 /*! INTO OUTFILE 'rows' */",
             "EXPLAIN ANALYZE SELECT 1",
             "SET x = 1",
         ] {

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{Item, Stage, State};
-use crate::{MessageId, OrganizationId, RunId, Timestamp};
+use crate::{MessageId, OrganizationId, PortError, PortResult, RunId, Timestamp};
 
 /// What beginning an attempt found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +25,19 @@ pub struct Failure {
     pub class: String,
     /// The whole chain of causes in words.
     pub error: String,
+}
+
+impl Failure {
+    /// Bytes of a class that are kept.
+    pub const CLASS_BYTES_MAX: usize = 64;
+    /// Bytes of an error that are kept.
+    pub const ERROR_BYTES_MAX: usize = 4 * 1024;
+
+    /// What a ledger keeps of it: cut between two characters, and without NUL, which not every database can store.
+    pub fn kept(&self) -> Self {
+        let cut = |text: &str, max| text[..text.floor_char_boundary(max)].replace('\0', " ");
+        Self { class: cut(&self.class, Self::CLASS_BYTES_MAX), error: cut(&self.error, Self::ERROR_BYTES_MAX) }
+    }
 }
 
 /// What a successful computation found.
@@ -59,6 +72,41 @@ pub struct Settlement {
     pub failure: Option<Failure>,
     /// When.
     pub at: Timestamp,
+}
+
+impl Settlement {
+    /// Refuses what would not end an organization.
+    pub fn check(settlements: &[Self]) -> PortResult<()> {
+        match settlements.iter().find(|settlement| !settlement.state.is_terminal()) {
+            None => Ok(()),
+            Some(open) => {
+                let (organization, state) = (open.item.organization, open.state);
+                Err(PortError::refused(format!("organization {organization} cannot be settled as {state}")))
+            }
+        }
+    }
+
+    /// What it adds to the history, if it changes the boundary.
+    pub fn boundary_change(&self) -> Option<BoundaryChange> {
+        let old = self.figures.previous_first_visible_message_id;
+        let (new, cause) = match self.state {
+            State::Done => (self.figures.first_visible_message_id, "computed"),
+            State::Released => (None, "released"),
+            _ => return None,
+        };
+        (old != new).then_some(BoundaryChange { old, new, cause })
+    }
+}
+
+/// A boundary that moved, as the history keeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BoundaryChange {
+    /// The boundary before.
+    pub old: Option<MessageId>,
+    /// The boundary after.
+    pub new: Option<MessageId>,
+    /// `computed` or `released`.
+    pub cause: &'static str,
 }
 
 /// One organization of a run as dashboards see it.

@@ -15,6 +15,21 @@ pub enum Scope {
     Named,
 }
 
+impl Scope {
+    /// The word in databases.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AllFree => "all_free",
+            Self::Named => "named",
+        }
+    }
+
+    /// The scope of a word.
+    pub fn of(word: &str) -> Option<Self> {
+        [Self::AllFree, Self::Named].into_iter().find(|scope| scope.as_str() == word)
+    }
+}
+
 /// A run as it is opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewRun {

@@ -93,6 +93,11 @@ impl Stage {
             Self::MergeNewest => "merge-newest",
         }
     }
+
+    /// The stage of a word.
+    pub fn of(word: &str) -> Option<Self> {
+        [Self::CollectRooms, Self::MergeNewest].into_iter().find(|stage| stage.as_str() == word)
+    }
 }
 
 /// How many organizations of a run are in which state. Always counted from the states themselves.

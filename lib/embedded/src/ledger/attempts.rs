@@ -9,7 +9,6 @@ use std::collections::HashMap;
 use chat::ledger::{Begun, Failure, Item, Stage};
 use chat::{PortResult, RunId, Timestamp};
 
-use super::rows::{CLASS_BYTES_MAX, ERROR_BYTES_MAX, bounded};
 use super::{SqliteLedger, by_run};
 use crate::sqlite::{Tx, json, ms};
 
@@ -150,7 +149,10 @@ impl SqliteLedger {
                 entries.iter().map(|(item, failure)| (item.organization.as_i64(), failure)).collect();
             let rows: Vec<_> = last
                 .into_iter()
-                .map(|(o, f)| (o, bounded(&f.class, CLASS_BYTES_MAX), bounded(&f.error, ERROR_BYTES_MAX)))
+                .map(|(organization, failure)| {
+                    let kept = failure.kept();
+                    (organization, kept.class, kept.error)
+                })
                 .collect();
             sqlx::query(
                 "WITH f AS MATERIALIZED (

@@ -23,32 +23,6 @@ macro_rules! organization_columns {
 }
 pub(super) use {organization_columns, run_columns};
 
-/// Bytes of an error that are kept.
-pub(super) const ERROR_BYTES_MAX: usize = 4 * 1024;
-/// Bytes of an error class that are kept.
-pub(super) const CLASS_BYTES_MAX: usize = 64;
-
-/// `text` cut to `max` bytes between two characters. Without NUL, at which SQLite's JSON would end the text.
-pub(super) fn bounded(text: &str, max: usize) -> String {
-    text[..text.floor_char_boundary(max)].replace('\0', " ")
-}
-
-/// The word in the column.
-pub(super) const fn scope_word(scope: Scope) -> &'static str {
-    match scope {
-        Scope::AllFree => "all_free",
-        Scope::Named => "named",
-    }
-}
-
-fn scope_of(word: &str) -> Option<Scope> {
-    [Scope::AllFree, Scope::Named].into_iter().find(|scope| scope_word(*scope) == word)
-}
-
-fn stage_of(word: &str) -> Option<Stage> {
-    [Stage::CollectRooms, Stage::MergeNewest].into_iter().find(|stage| stage.as_str() == word)
-}
-
 impl SqliteLedger {
     /// A column that cannot be NULL.
     pub(super) fn column<'r, T>(&self, row: &'r SqliteRow, name: &str) -> PortResult<T>
@@ -98,7 +72,7 @@ impl SqliteLedger {
         let policy = Policy::new(self.whole(row, "max_messages")?, self.whole_or_none(row, "max_age_ms")?);
         Ok(Run {
             id: self.run_id(self.column(row, "run")?)?,
-            scope: self.word(row, "scope", scope_of)?,
+            scope: self.word(row, "scope", Scope::of)?,
             as_of: self.instant(row, "as_of")?,
             policy: policy.map_err(|e| self.database.corrupt(e))?,
             opened_at: self.instant(row, "opened_at")?,
@@ -113,7 +87,7 @@ impl SqliteLedger {
         Ok(RunOrganization {
             organization: self.whole(row, "organization")?,
             state: self.word(row, "state", State::of)?,
-            stage: stage.map(|_| self.word(row, "stage", stage_of)).transpose()?,
+            stage: stage.map(|_| self.word(row, "stage", Stage::of)).transpose()?,
             attempts: self.whole(row, "attempts")?,
             rooms: self.whole(row, "rooms")?,
             rooms_opened: self.whole(row, "rooms_opened")?,

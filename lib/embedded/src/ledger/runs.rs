@@ -6,7 +6,7 @@ use futures::{StreamExt as _, TryStreamExt as _, future, stream};
 use sqlx::Row as _;
 
 use super::SqliteLedger;
-use super::rows::{run_columns, scope_word};
+use super::rows::run_columns;
 use crate::sqlite::{READERS, Tx, json, ms};
 
 impl SqliteLedger {
@@ -17,7 +17,7 @@ impl SqliteLedger {
              VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING",
         )
         .bind(run.id.as_str())
-        .bind(scope_word(run.scope))
+        .bind(run.scope.as_str())
         .bind(ms(run.as_of))
         .bind(run.policy.max_messages.get())
         .bind(run.policy.max_age_ms.map(|age| i64::try_from(age).unwrap_or(i64::MAX)))

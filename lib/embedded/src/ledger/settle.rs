@@ -2,19 +2,15 @@
 
 use std::collections::{HashMap, HashSet};
 
-use chat::ledger::{Settlement, State};
-use chat::{PortError, PortResult, RunId};
+use chat::ledger::{Failure, Settlement};
+use chat::{PortResult, RunId};
 
-use super::rows::{CLASS_BYTES_MAX, ERROR_BYTES_MAX, bounded};
 use super::{RunHead, SqliteLedger, by_run};
 use crate::sqlite::{Tx, json, ms};
 
 impl SqliteLedger {
     pub(super) async fn settle_organizations(&self, settlements: &[Settlement]) -> PortResult<Vec<bool>> {
-        if let Some(open) = settlements.iter().find(|settlement| !settlement.state.is_terminal()) {
-            let (organization, state) = (open.item.organization, open.state);
-            return Err(PortError::refused(format!("organization {organization} cannot be settled as {state}")));
-        }
+        Settlement::check(settlements)?;
         if settlements.is_empty() {
             return Ok(Vec::new());
         }
@@ -41,7 +37,7 @@ impl SqliteLedger {
             .iter()
             .map(|s| {
                 let f = &s.figures;
-                let failure = s.failure.as_ref();
+                let failure = s.failure.as_ref().map(Failure::kept);
                 (
                     organization(s),
                     s.state.as_str(),
@@ -52,8 +48,8 @@ impl SqliteLedger {
                     f.visible_messages,
                     f.first_visible_message_id.map(|id| id.as_i64()),
                     f.previous_first_visible_message_id.map(|id| id.as_i64()),
-                    failure.map(|failure| bounded(&failure.class, CLASS_BYTES_MAX)),
-                    failure.map(|failure| bounded(&failure.error, ERROR_BYTES_MAX)),
+                    failure.as_ref().map(|failure| failure.class.clone()),
+                    failure.map(|failure| failure.error),
                     ms(s.at),
                 )
             })
@@ -130,11 +126,7 @@ fn organization(settlement: &Settlement) -> i64 {
 
 /// Organization, old and new boundary and cause, where the settlement changes the boundary.
 fn change(settlement: &Settlement) -> Option<(i64, Option<i64>, Option<i64>, &'static str)> {
-    let old = settlement.figures.previous_first_visible_message_id;
-    let (new, cause) = match settlement.state {
-        State::Done => (settlement.figures.first_visible_message_id, "computed"),
-        State::Released => (None, "released"),
-        _ => return None,
-    };
-    (old != new).then(|| (organization(settlement), old.map(|id| id.as_i64()), new.map(|id| id.as_i64()), cause))
+    let change = settlement.boundary_change()?;
+    let (old, new) = (change.old.map(|id| id.as_i64()), change.new.map(|id| id.as_i64()));
+    Some((organization(settlement), old, new, change.cause))
 }

@@ -6,7 +6,6 @@ use chat::ledger::{Begun, Failure, Item, Stage};
 use chat::{PortResult, RunId, Timestamp};
 use serde::Serialize;
 
-use super::rows::{CLASS_BYTES_MAX, ERROR_BYTES_MAX, bounded};
 use super::{STATEMENT_ROWS_MAX, SqlLedger, by_run};
 use crate::database::{Tx, json, ms};
 
@@ -131,10 +130,9 @@ impl SqlLedger {
             let failed: Vec<FailedRow> = last
                 .into_iter()
                 .filter(|(organization, _)| locked.get(organization).is_some_and(|row| !row.state.is_terminal()))
-                .map(|(organization, failure)| FailedRow {
-                    organization,
-                    class: bounded(&failure.class, CLASS_BYTES_MAX),
-                    error: bounded(&failure.error, ERROR_BYTES_MAX),
+                .map(|(organization, failure)| {
+                    let Failure { class, error } = failure.kept();
+                    FailedRow { organization, class, error }
                 })
                 .collect();
             for chunk in failed.chunks(STATEMENT_ROWS_MAX) {

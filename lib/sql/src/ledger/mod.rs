@@ -113,7 +113,7 @@ impl SqlLedger {
             let values = [("run", run.into()), ("batch", crate::database::json(chunk)?.into())];
             for row in tx.fetch(self.statements().lock, &values).await? {
                 let stage =
-                    if row.text_or_none("stage")?.is_some() { Some(row.word("stage", rows::stage_of)?) } else { None };
+                    if row.text_or_none("stage")?.is_some() { Some(row.word("stage", Stage::of)?) } else { None };
                 let (state, attempts) = (row.word("state", State::of)?, row.whole("attempts")?);
                 locked.insert(row.whole("organization")?, Locked { state, stage, attempts });
             }

@@ -22,32 +22,6 @@ macro_rules! organization_columns {
 }
 pub(super) use {organization_columns, run_columns};
 
-/// Bytes of an error that are kept.
-pub(super) const ERROR_BYTES_MAX: usize = 4 * 1024;
-/// Bytes of an error class that are kept.
-pub(super) const CLASS_BYTES_MAX: usize = 64;
-
-/// `text` cut to `max` bytes between two characters. Without NUL, which PostgreSQL cannot store.
-pub(super) fn bounded(text: &str, max: usize) -> String {
-    text[..text.floor_char_boundary(max)].replace('\0', " ")
-}
-
-/// The word in the column.
-pub(super) const fn scope_word(scope: Scope) -> &'static str {
-    match scope {
-        Scope::AllFree => "all_free",
-        Scope::Named => "named",
-    }
-}
-
-fn scope_of(word: &str) -> Option<Scope> {
-    [Scope::AllFree, Scope::Named].into_iter().find(|scope| scope_word(*scope) == word)
-}
-
-pub(super) fn stage_of(word: &str) -> Option<Stage> {
-    [Stage::CollectRooms, Stage::MergeNewest].into_iter().find(|stage| stage.as_str() == word)
-}
-
 /// The run named in `column`.
 pub(super) fn run_id(row: &Row, column: &str) -> PortResult<RunId> {
     RunId::new(row.text(column)?).map_err(|e| row.corrupt(e))
@@ -57,7 +31,7 @@ pub(super) fn run_of(row: &Row) -> PortResult<Run> {
     let policy = Policy::new(row.whole("max_messages")?, row.whole_or_none("max_age_ms")?);
     Ok(Run {
         id: run_id(row, "run")?,
-        scope: row.word("scope", scope_of)?,
+        scope: row.word("scope", Scope::of)?,
         as_of: row.instant("as_of")?,
         policy: policy.map_err(|e| row.corrupt(e))?,
         opened_at: row.instant("opened_at")?,
@@ -72,7 +46,7 @@ pub(super) fn organization_of(row: &Row) -> PortResult<RunOrganization> {
     Ok(RunOrganization {
         organization: row.whole("organization")?,
         state: row.word("state", State::of)?,
-        stage: stage.map(|_| row.word("stage", stage_of)).transpose()?,
+        stage: stage.map(|_| row.word("stage", Stage::of)).transpose()?,
         attempts: row.whole("attempts")?,
         rooms: row.whole("rooms")?,
         rooms_opened: row.whole("rooms_opened")?,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use chat::ledger::{NewRun, Progress, Run, State};
 use chat::{OrganizationId, PortError, PortResult, RunId, Timestamp};
 
-use super::rows::{run_columns, run_of, scope_word};
+use super::rows::{run_columns, run_of};
 use super::{STATEMENT_ROWS_MAX, SqlLedger};
 use crate::database::{json, ms, rows_max};
 use crate::row::Row;
@@ -15,7 +15,7 @@ impl SqlLedger {
         let mut tx = self.database.begin().await?;
         let values = [
             ("run", run.id.as_str().into()),
-            ("scope", scope_word(run.scope).into()),
+            ("scope", run.scope.as_str().into()),
             ("as_of", ms(run.as_of).into()),
             ("max_messages", i64::from(run.policy.max_messages.get()).into()),
             ("max_age_ms", run.policy.max_age_ms.map(|age| i64::try_from(age).unwrap_or(i64::MAX)).into()),

@@ -2,11 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use chat::ledger::{Settlement, State};
-use chat::{PortError, PortResult, RunId};
+use chat::ledger::{Failure, Settlement};
+use chat::{PortResult, RunId};
 use serde::Serialize;
 
-use super::rows::{CLASS_BYTES_MAX, ERROR_BYTES_MAX, bounded};
 use super::{RunHead, STATEMENT_ROWS_MAX, SqlLedger, by_run};
 use crate::database::{Tx, json, ms};
 
@@ -44,10 +43,7 @@ struct ChangeRow {
 
 impl SqlLedger {
     pub(super) async fn settle_organizations(&self, settlements: &[Settlement]) -> PortResult<Vec<bool>> {
-        if let Some(open) = settlements.iter().find(|settlement| !settlement.state.is_terminal()) {
-            let (organization, state) = (open.item.organization, open.state);
-            return Err(PortError::refused(format!("organization {organization} cannot be settled as {state}")));
-        }
+        Settlement::check(settlements)?;
         if settlements.is_empty() {
             return Ok(Vec::new());
         }
@@ -99,7 +95,7 @@ fn organization(settlement: &Settlement) -> i64 {
 
 fn end_row(settlement: &Settlement) -> EndRow {
     let figures = &settlement.figures;
-    let failure = settlement.failure.as_ref();
+    let failure = settlement.failure.as_ref().map(Failure::kept);
     EndRow {
         organization: organization(settlement),
         state: settlement.state.as_str(),
@@ -110,20 +106,15 @@ fn end_row(settlement: &Settlement) -> EndRow {
         visible_messages: figures.visible_messages,
         first_visible: figures.first_visible_message_id.map(|id| id.as_i64()),
         previous: figures.previous_first_visible_message_id.map(|id| id.as_i64()),
-        class: failure.map(|failure| bounded(&failure.class, CLASS_BYTES_MAX)),
-        error: failure.map(|failure| bounded(&failure.error, ERROR_BYTES_MAX)),
+        class: failure.as_ref().map(|failure| failure.class.clone()),
+        error: failure.map(|failure| failure.error),
         finished_at: ms(settlement.at),
     }
 }
 
 /// The change of the boundary, where the settlement is one.
 fn change_row(settlement: &Settlement) -> Option<ChangeRow> {
-    let old = settlement.figures.previous_first_visible_message_id;
-    let (new, cause) = match settlement.state {
-        State::Done => (settlement.figures.first_visible_message_id, "computed"),
-        State::Released => (None, "released"),
-        _ => return None,
-    };
-    let (old, new) = (old.map(|id| id.as_i64()), new.map(|id| id.as_i64()));
-    (old != new).then(|| ChangeRow { organization: organization(settlement), old, new, cause })
+    let change = settlement.boundary_change()?;
+    let (old, new) = (change.old.map(|id| id.as_i64()), change.new.map(|id| id.as_i64()));
+    Some(ChangeRow { organization: organization(settlement), old, new, cause: change.cause })
 }
