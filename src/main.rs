@@ -15,7 +15,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use commands::job::Worker;
 use commands::{
     App, audit, compare, completion, dead_letters, demo, doctor, explain, export, import, job, limits, messages,
-    organizations, preview, rerun, retry, run, runs, status, tables,
+    organizations, preview, provision, rerun, retry, run, runs, status, tables,
 };
 use exit::{Failure, Outcome};
 use settings::{LogFormat, Settings};
@@ -76,6 +76,7 @@ enum Command {
     /// Only reads, and waits for no system longer than 5 s. Exit codes: 0 nothing is wrong, 42 something has to be corrected, 75
     /// something is unavailable now.
     Doctor,
+    Provision(provision::ProvisionArgs),
     /// List the jobs: what each reads and writes
     Jobs,
     Settings(commands::settings::SettingsArgs),
@@ -172,6 +173,7 @@ async fn command(app: &App, command: &Command) -> Outcome {
         Command::CollectRooms => job::work(app, Worker::CollectRooms).await,
         Command::MergeNewest => job::work(app, Worker::MergeNewest).await,
         Command::Doctor => doctor::run(app).await,
+        Command::Provision(args) => provision::run(app, args).await,
         Command::Jobs | Command::Settings(_) | Command::Completion(_) | Command::Man(_) => Ok(exit::DONE),
     }
 }

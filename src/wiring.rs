@@ -1,173 +1,139 @@
-//! Settings to ports. The only file that names an adapter, with those that check one.
+//! Settings to ports. Here and in the files below alone adapters are named.
+//!
+//! - [`systems`]: what several ports share: the data directory, the connections to services
+//! - [`ports`]: each port from its settings
+//! - [`checks`]: a look at each system for `lanner doctor`
+//! - [`provision`]: making tables and queues
 
 mod check_embedded;
+mod check_services;
+mod checks;
+mod ports;
+mod provision;
+mod systems;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use chat::Epoch;
-use embedded::{
-    EmbeddedDump, EmbeddedLoad, LmdbHeads, LmdbLimits, LmdbLiveIds, LmdbMessages, MapSize, OpenError, PackedIndex,
-    SqliteDirectory, SqliteLedger, SqliteQueue,
-};
-use futures::future::BoxFuture;
+use chat::{Epoch, Messages};
+use embedded::{DataDir, EmbeddedDump, EmbeddedLoad, MapSize, OpenError};
+use import::NameKind;
 use import::export::ExportSource;
-use jobs::operate::doctor::Finding;
-use jobs::{ORGANIZATION_QUEUE, Ports, ROOM_QUEUE};
+use jobs::Ports;
 
+use self::systems::Systems;
 use crate::exit::{self, Failure};
-use crate::settings::{Adapter, Settings};
+use crate::settings::{DirectoryAdapter, MessagesAdapter, Settings};
 
-pub(crate) use embedded::{Access, DataDir};
+pub(crate) use self::checks::{Check, checks};
+pub(crate) use self::provision::{Item, Provision};
+pub(crate) use embedded::Access;
 
 /// Ports, and what keeps them open.
 pub(crate) struct Opened {
     pub(crate) ports: Ports,
-    /// The directory for changes: it is Lanner's own.
+    /// The directory for changes, which it refuses where it is a chat's.
     pub(crate) owned_directory: Arc<dyn chat::OwnedDirectory>,
-    _data_dir: DataDir,
+    _data_dir: Option<DataDir>,
 }
 
 /// Opens everything the settings name, for `command`.
 pub(crate) async fn open(settings: &Settings, access: Access, command: &str) -> Result<Opened, Failure> {
-    let data_dir = data_dir(settings, access, command).await?;
-    let epoch = epoch(settings, &data_dir, access).await?;
-    let directory = whole_directory(settings, &data_dir).await?;
-    let (live_ids, heads): (Arc<dyn chat::LiveIds>, Arc<dyn chat::Heads>) = match &settings.messages {
-        Adapter::Embedded {} => {
-            let index = index(&data_dir, epoch)?;
-            (Arc::new(LmdbLiveIds::new(index.clone())), Arc::new(LmdbHeads::new(index)))
-        }
-    };
-    let Run { ledger, limits, organization_queue, room_queue } = run_stores(settings, &data_dir).await?;
-    let directory = Arc::new(directory);
+    let systems = Systems::open(settings, access, command).await?;
+    let epoch = ports::epoch(&systems, access).await?;
+    let directory = ports::directory(&systems).await?;
+    let (live_ids, heads) = ports::live_ids(&systems, epoch).await?;
+    let ledger = ports::ledger(&systems).await?;
+    let limits = ports::limits(&systems)?;
+    let (organization_queue, room_queue) = ports::queues(&systems).await?;
     let ports =
-        Ports { directory: directory.clone(), heads, live_ids, limits, ledger, organization_queue, room_queue, epoch };
-    Ok(Opened { ports, owned_directory: directory, _data_dir: data_dir })
+        Ports { directory: directory.reads, heads, live_ids, limits, ledger, organization_queue, room_queue, epoch };
+    Ok(Opened { ports, owned_directory: directory.owned, _data_dir: systems.keep() })
 }
 
-/// Opens the data directory alone.
-pub(crate) async fn data_dir(settings: &Settings, access: Access, command: &str) -> Result<DataDir, Failure> {
-    DataDir::open(&settings.data.dir, access, command).await.map_err(Failure::from)
+/// What messages say.
+pub(crate) struct OpenedMessages {
+    pub(crate) messages: Arc<dyn Messages>,
+    pub(crate) epoch: Epoch,
+    names: ports::Names,
+    _data_dir: Option<DataDir>,
 }
 
-/// Opens the directory of organizations alone.
-pub(crate) async fn directory(settings: &Settings, data_dir: &DataDir) -> Result<SqliteDirectory, Failure> {
-    match &settings.directory {
-        Adapter::Embedded {} => Ok(SqliteDirectory::open(data_dir).await?),
+impl OpenedMessages {
+    /// The names of accounts, in the order of the question; none where the directory keeps none.
+    pub(crate) async fn names_of(&self, accounts: &[u64]) -> Result<Vec<Option<String>>, Failure> {
+        self.names.of(NameKind::Account, accounts).await
     }
 }
 
-/// Opens the directory of organizations; refuses one whose import is not finished.
-async fn whole_directory(settings: &Settings, data_dir: &DataDir) -> Result<SqliteDirectory, Failure> {
-    let directory = directory(settings, data_dir).await?;
-    if directory.unfinished_import().await? {
-        return Err(Failure::new(
-            exit::TEMPORARY,
-            anyhow::anyhow!("an import is not finished: run the same `lanner import` again"),
-        ));
-    }
-    Ok(directory)
+/// Opens what messages say, for reading.
+pub(crate) async fn open_messages(settings: &Settings, command: &str) -> Result<OpenedMessages, Failure> {
+    let systems = Systems::open(settings, Access::Read, command).await?;
+    let messages = ports::messages(&systems)?;
+    let epoch = ports::epoch(&systems, Access::Read).await?;
+    let names = ports::Names::open(&systems).await?;
+    Ok(OpenedMessages { messages, epoch, names, _data_dir: systems.keep() })
 }
 
-/// Opens what messages say.
-pub(crate) fn messages(settings: &Settings, data_dir: &DataDir) -> Result<Arc<dyn chat::Messages>, Failure> {
-    match &settings.messages {
-        Adapter::Embedded {} => Ok(Arc::new(LmdbMessages::open(&data_dir.messages(), MapSize::default())?)),
-    }
+/// Opens everything that an export reads, and keeps imports out meanwhile.
+pub(crate) async fn open_export(settings: &Settings) -> Result<(ExportSource, Option<DataDir>), Failure> {
+    only_embedded(settings, "export reads")?;
+    // A directory that holds nothing is an error, and is not made: only then it is opened so that no import comes in between.
+    drop(Systems::open(settings, Access::Read, "export").await?);
+    let systems = Systems::open(settings, Access::Write, "export").await?;
+    let epoch = ports::epoch(&systems, Access::Write).await?;
+    let directory = ports::whole_directory(systems.data_dir()?).await?;
+    let dump = Arc::new(EmbeddedDump::new(directory, ports::index(systems.data_dir()?, epoch)?));
+    let messages = ports::messages(&systems)?;
+    let limits = ports::limits(&systems)?;
+    Ok((ExportSource { dump, messages, limits, epoch }, systems.keep()))
 }
 
-/// Opens everything that an export reads; `data_dir` is opened for writing, which keeps imports out.
-pub(crate) async fn export_source(settings: &Settings, data_dir: &DataDir) -> Result<ExportSource, Failure> {
-    let epoch = epoch(settings, data_dir, Access::Write).await?;
-    let directory = whole_directory(settings, data_dir).await?;
-    let dump = Arc::new(EmbeddedDump::new(directory, index(data_dir, epoch)?));
-    let messages = messages(settings, data_dir)?;
-    let limits = run_stores(settings, data_dir).await?.limits;
-    Ok(ExportSource { dump, messages, limits, epoch })
-}
-
-/// Opens the data directory for an import.
-pub(crate) async fn load(data_dir: &DataDir) -> Result<EmbeddedLoad, Failure> {
-    Ok(EmbeddedLoad::open(data_dir, MapSize::default()).await?)
-}
-
-/// What a run writes to.
-pub(crate) struct Run {
+/// Where an import goes.
+pub(crate) struct OpenedImport {
     pub(crate) ledger: Arc<dyn chat::Ledger>,
-    pub(crate) limits: Arc<dyn chat::Limits>,
-    pub(crate) organization_queue: Arc<dyn worker::Queue>,
-    pub(crate) room_queue: Arc<dyn worker::Queue>,
+    pub(crate) load: EmbeddedLoad,
+    /// The epoch that is fixed already, if any.
+    pub(crate) epoch: Option<Epoch>,
+    /// A folder with the room for temporary files.
+    pub(crate) scratch: PathBuf,
+    _data_dir: Option<DataDir>,
 }
 
-/// Opens what a run writes to; made where it is missing, so that readers find it.
-pub(crate) async fn run_stores(settings: &Settings, data_dir: &DataDir) -> Result<Run, Failure> {
-    let ledger = match &settings.ledger {
-        Adapter::Embedded {} => Arc::new(SqliteLedger::open(data_dir).await?),
-    };
-    let limits = match &settings.limits {
-        Adapter::Embedded {} => Arc::new(LmdbLimits::open(&data_dir.limits(), MapSize::default())?),
-    };
-    let organization_queue = match &settings.queue {
-        Adapter::Embedded {} => SqliteQueue::open(data_dir, ORGANIZATION_QUEUE).await?,
-    };
-    let room_queue = Arc::new(organization_queue.beside(ROOM_QUEUE).await?);
-    Ok(Run { ledger, limits, organization_queue: Arc::new(organization_queue), room_queue })
+/// Opens the stores for an import.
+pub(crate) async fn open_import(settings: &Settings) -> Result<OpenedImport, Failure> {
+    only_embedded(settings, "import writes")?;
+    let systems = Systems::open(settings, Access::Exclusive, "import").await?;
+    let ledger = ports::ledger(&systems).await?;
+    // Made with it, so that readers find them.
+    ports::limits(&systems)?;
+    ports::queues(&systems).await?;
+    let data_dir = systems.data_dir()?;
+    let load = EmbeddedLoad::open(data_dir, MapSize::default()).await?;
+    let epoch = ports::fixed_epoch(settings, data_dir)?;
+    let scratch = data_dir.path().to_owned();
+    Ok(OpenedImport { ledger, load, epoch, scratch, _data_dir: systems.keep() })
 }
 
-/// Opens the index of message ids alone.
-pub(crate) fn index(data_dir: &DataDir, epoch: Epoch) -> Result<PackedIndex, Failure> {
-    Ok(PackedIndex::open(&data_dir.live_ids(), MapSize::default(), epoch)?)
-}
-
-/// One system that can be checked, and how. Reads only, and waits for no writer.
-pub(crate) struct Check<'a> {
-    /// The system.
-    pub(crate) system: &'static str,
-    /// Systems without which it cannot be looked at.
-    pub(crate) needs: &'static [&'static str],
-    /// The look at it.
-    pub(crate) look: BoxFuture<'a, Vec<Finding>>,
-}
-
-/// A check of every configured system, what others need first.
-pub(crate) fn checks(settings: &Settings) -> Vec<Check<'_>> {
-    let embedded = check_embedded::Embedded::new(settings);
-    let mut checks = vec![embedded.data_directory(), embedded.epoch()];
-    checks.push(match &settings.directory {
-        Adapter::Embedded {} => embedded.directory(),
-    });
-    checks.push(match &settings.ledger {
-        Adapter::Embedded {} => embedded.ledger(),
-    });
-    checks.push(match &settings.queue {
-        Adapter::Embedded {} => embedded.queues(),
-    });
-    checks.push(match &settings.messages {
-        Adapter::Embedded {} => embedded.messages(),
-    });
-    checks.push(match &settings.limits {
-        Adapter::Embedded {} => embedded.limits(),
-    });
-    checks
-}
-
-/// The epoch that the data directory or the settings have fixed; an error when they disagree.
-pub(crate) fn fixed_epoch(settings: &Settings, data_dir: &DataDir) -> Result<Option<Epoch>, Failure> {
-    match (settings.epoch()?, data_dir.epoch()?) {
-        (Some(asked), Some(fixed)) if asked != fixed => {
-            Err(OpenError::EpochDisagrees { path: data_dir.path().to_owned(), fixed: fixed.0, asked: asked.0 }.into())
-        }
-        (asked, fixed) => Ok(fixed.or(asked)),
+/// What an import that changes nothing needs to know: a folder for temporary files, and the epoch that is fixed already.
+pub(crate) async fn import_facts(settings: &Settings) -> Result<(PathBuf, Option<Epoch>), Failure> {
+    // A data directory that is there has the room for temporary files that the import will need.
+    if !settings.data.dir.join("store.json").is_file() {
+        return Ok((std::env::temp_dir(), settings.epoch()?));
     }
+    let systems = Systems::open(settings, Access::Read, "import").await?;
+    let data_dir = systems.data_dir()?;
+    Ok((data_dir.path().to_owned(), ports::fixed_epoch(settings, data_dir)?))
 }
 
-/// The store's epoch, which a writer fixes at first use.
-async fn epoch(settings: &Settings, data_dir: &DataDir, access: Access) -> Result<Epoch, Failure> {
-    let epoch = fixed_epoch(settings, data_dir)?.unwrap_or_default();
-    if access != Access::Read {
-        data_dir.fix_epoch(epoch).await?;
+fn only_embedded(settings: &Settings, what: &str) -> Result<(), Failure> {
+    let embedded = matches!(settings.directory, DirectoryAdapter::Embedded {})
+        && matches!(settings.messages, MessagesAdapter::Embedded {});
+    if embedded {
+        return Ok(());
     }
-    Ok(epoch)
+    let words = anyhow::anyhow!("{what} only embedded stores: set directory.adapter and messages.adapter to embedded");
+    Err(Failure::new(exit::CONFIGURATION, words))
 }
 
 impl From<OpenError> for Failure {

@@ -53,10 +53,7 @@ fn parse_table(name: &str) -> Result<ExportTable, String> {
 }
 
 pub(crate) async fn run(app: &App, args: &ExportArgs) -> Outcome {
-    // A directory that holds nothing is an error, and is not made: only then it is opened so that no import comes in between.
-    drop(wiring::data_dir(&app.settings, wiring::Access::Read, "export").await?);
-    let data_dir = wiring::data_dir(&app.settings, wiring::Access::Write, "export").await?;
-    let source = wiring::export_source(&app.settings, &data_dir).await?;
+    let (source, _data_dir) = wiring::open_export(&app.settings).await?;
     let format = match args.format {
         Format::Parquet => ExportFormat::Parquet,
         Format::Csv => ExportFormat::Csv,

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::wiring::DataDir;
 use clap::Args;
 use import::{Discard, ImportError, ImportOptions, ImportReport, Load, Mapping, Progress as ImportProgress, Stage};
 
@@ -10,7 +9,7 @@ use super::{Action, App};
 use crate::exit::{self, Failure, Outcome};
 use crate::output::{self, Column, say, table, thousands};
 use crate::progress::Progress;
-use crate::wiring;
+use crate::wiring::{self, OpenedImport};
 
 /// Rows left out that are named on the terminal; --json names more.
 const NAMED: usize = 10;
@@ -126,11 +125,11 @@ pub(crate) async fn import_folder(
 }
 
 async fn import(app: &App, input: &Input, skip_bad: bool, reason: &str) -> Result<ImportReport, Failure> {
-    let data_dir = wiring::data_dir(&app.settings, wiring::Access::Exclusive, "import").await?;
-    let ledger = wiring::run_stores(&app.settings, &data_dir).await?.ledger;
+    let opened = wiring::open_import(&app.settings).await?;
+    let ledger = opened.ledger.clone();
     let action = Action { name: "import", target: input.target(), reason: reason.to_owned() };
     action.record(&*ledger, "started").await?;
-    let imported = import_into(app, input, skip_bad, &data_dir).await;
+    let imported = import_into(app, input, skip_bad, opened).await;
     let outcome = match &imported {
         Ok(report) => format!("{} live messages", report.live_messages),
         Err(failure) => format!("failed: {:#}", failure.error),
@@ -141,22 +140,14 @@ async fn import(app: &App, input: &Input, skip_bad: bool, reason: &str) -> Resul
     recorded.map(|()| report)
 }
 
-async fn import_into(app: &App, input: &Input, skip_bad: bool, data_dir: &DataDir) -> Result<ImportReport, Failure> {
-    let load = wiring::load(data_dir).await?;
-    let epoch = wiring::fixed_epoch(&app.settings, data_dir)?;
-    read(app, input, ImportOptions { skip_bad, epoch, ..ImportOptions::new(data_dir.path()) }, load).await
+async fn import_into(app: &App, input: &Input, skip_bad: bool, opened: OpenedImport) -> Result<ImportReport, Failure> {
+    let options = ImportOptions { skip_bad, epoch: opened.epoch, ..ImportOptions::new(&opened.scratch) };
+    read(app, input, options, opened.load).await
 }
 
 /// Reads and checks everything as an import would, and changes nothing.
 async fn check(app: &App, input: &Input, skip_bad: bool) -> Result<ImportReport, Failure> {
-    // A data directory that is there has the room for temporary files that the import will need.
-    let there = app.settings.data.dir.join("store.json").is_file();
-    let (scratch, epoch) = if there {
-        let data_dir = wiring::data_dir(&app.settings, wiring::Access::Read, "import").await?;
-        (data_dir.path().to_owned(), wiring::fixed_epoch(&app.settings, &data_dir)?)
-    } else {
-        (std::env::temp_dir(), app.settings.epoch()?)
-    };
+    let (scratch, epoch) = wiring::import_facts(&app.settings).await?;
     read(app, input, ImportOptions { skip_bad, epoch, ..ImportOptions::new(scratch) }, Discard).await
 }
 

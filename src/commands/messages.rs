@@ -4,7 +4,6 @@ use std::collections::HashMap;
 
 use chat::{Epoch, Message, MessageId, MessagePageRequest, RoomId};
 use clap::Args;
-use import::NameKind;
 use serde::Serialize;
 
 use super::App;
@@ -45,9 +44,8 @@ struct Shown {
 }
 
 pub(crate) async fn run(app: &App, args: &MessagesArgs) -> Outcome {
-    let data_dir = wiring::data_dir(&app.settings, wiring::Access::Read, "messages").await?;
-    let messages = wiring::messages(&app.settings, &data_dir)?;
-    let epoch = wiring::fixed_epoch(&app.settings, &data_dir)?.unwrap_or_default();
+    let opened = wiring::open_messages(&app.settings, "messages").await?;
+    let (messages, epoch) = (&opened.messages, opened.epoch);
     let (mut found, mut below) = (Vec::new(), args.below.unwrap_or(MessageId::MAX));
     while found.len() < args.limit as usize {
         let limit = args.limit as usize - found.len();
@@ -59,8 +57,7 @@ pub(crate) async fn run(app: &App, args: &MessagesArgs) -> Outcome {
     let mut authors: Vec<u64> = found.iter().filter_map(author).map(|id| id.get()).collect();
     authors.sort_unstable();
     authors.dedup();
-    let directory = wiring::directory(&app.settings, &data_dir).await?;
-    let names = directory.names_of(NameKind::Account, &authors).await?;
+    let names = opened.names_of(&authors).await?;
     let names: HashMap<u64, String> =
         authors.into_iter().zip(names).filter_map(|(id, name)| Some((id, name?))).collect();
     let shown: Vec<Shown> = found.into_iter().map(|message| show(message, &names, epoch)).collect();

@@ -15,6 +15,7 @@ pub(crate) mod messages;
 pub(crate) mod observe;
 pub(crate) mod organizations;
 pub(crate) mod preview;
+pub(crate) mod provision;
 pub(crate) mod rerun;
 pub(crate) mod retry;
 pub(crate) mod run;

@@ -1,10 +1,12 @@
 //! Settings: defaults < file < environment < flags. Unknown sections, keys and variables are refused.
 //!
 //! - [`document`]: the documented defaults, from which everything about a key is read
+//! - [`mod@adapters`]: what stands behind each port
 //! - [`layers`], [`mod@file`], [`environment`]: the layers and how they come over each other
 //! - [`mod@reference`]: values that stand elsewhere and are never printed
 //! - [`mod@explain`]: one key, or a section, for people and programs
 
+mod adapters;
 mod document;
 mod environment;
 mod explain;
@@ -25,6 +27,10 @@ use toml::Value;
 use worker::{Backoff, ConsumerSettings};
 
 use crate::exit::{self, Failure};
+pub(crate) use adapters::{
+    Aws, Credentials, DirectoryAdapter, DynamoDb, LedgerAdapter, LimitsAdapter, MessagesAdapter, Owner, QueueAdapter,
+    Sqs,
+};
 use document::Document;
 pub(crate) use explain::{Explanation, explain};
 pub(crate) use layers::{Entry, Layers, Source};
@@ -37,11 +43,14 @@ pub(crate) struct Settings {
     pub(crate) data: Data,
     pub(crate) store: Store,
     pub(crate) retention: Retention,
-    pub(crate) directory: Adapter,
-    pub(crate) messages: Adapter,
-    pub(crate) limits: Adapter,
-    pub(crate) ledger: Adapter,
-    pub(crate) queue: Adapter,
+    pub(crate) directory: DirectoryAdapter,
+    pub(crate) messages: MessagesAdapter,
+    pub(crate) limits: LimitsAdapter,
+    pub(crate) ledger: LedgerAdapter,
+    pub(crate) queue: QueueAdapter,
+    pub(crate) aws: Aws,
+    pub(crate) dynamodb: DynamoDb,
+    pub(crate) sqs: Sqs,
     pub(crate) workers: Workers,
     pub(crate) http: Http,
     pub(crate) log: Log,
@@ -57,11 +66,14 @@ struct Sections {
     store: Store,
     policy: Vec<PolicySettings>,
     retention: Retention,
-    directory: Adapter,
-    messages: Adapter,
-    limits: Adapter,
-    ledger: Adapter,
-    queue: Adapter,
+    directory: DirectoryAdapter,
+    messages: MessagesAdapter,
+    limits: LimitsAdapter,
+    ledger: LedgerAdapter,
+    queue: QueueAdapter,
+    aws: Aws,
+    dynamodb: DynamoDb,
+    sqs: Sqs,
     workers: Workers,
     http: Http,
     log: Log,
@@ -93,13 +105,6 @@ struct PolicySettings {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Retention {
     pub(crate) runs: String,
-}
-
-/// What stands behind a port; each variant carries only its own keys.
-#[derive(Deserialize)]
-#[serde(tag = "adapter", rename_all = "kebab-case", deny_unknown_fields)]
-pub(crate) enum Adapter {
-    Embedded {},
 }
 
 #[derive(Deserialize)]
@@ -166,6 +171,9 @@ impl Settings {
             limits: read.limits,
             ledger: read.ledger,
             queue: read.queue,
+            aws: read.aws,
+            dynamodb: read.dynamodb,
+            sqs: read.sqs,
             workers: read.workers,
             http: read.http,
             log: read.log,
@@ -200,6 +208,15 @@ impl Settings {
             bail!("settings: retention.runs is {}: it must be 1d or more, or unlimited", self.retention.runs);
         }
         Ok(retention_ms)
+    }
+
+    /// True when a port is answered from the data directory.
+    pub(crate) fn uses_data_dir(&self) -> bool {
+        matches!(self.directory, DirectoryAdapter::Embedded {})
+            || matches!(self.messages, MessagesAdapter::Embedded {})
+            || matches!(self.limits, LimitsAdapter::Embedded {})
+            || matches!(self.ledger, LedgerAdapter::Embedded {})
+            || matches!(self.queue, QueueAdapter::Embedded {})
     }
 
     /// The epoch, if one is set.

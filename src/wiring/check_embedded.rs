@@ -1,16 +1,15 @@
 //! Checks of the embedded adapters. What a port tells is in `jobs::operate::doctor`.
 
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
 
 use chat::Timestamp;
 use embedded::data_dir::FORMAT;
 use embedded::{Access, DataDir, LmdbLimits, MapSize, PackedIndex, SqliteDirectory, SqliteLedger, SqliteQueue};
-use futures::future::FutureExt;
-use jobs::operate::doctor::{self, Count, Finding, Level};
+use jobs::operate::doctor::{self, Finding, Level};
 use jobs::{JOBS, ORGANIZATION_QUEUE, ROOM_QUEUE};
 
-use super::{Check, fixed_epoch};
+use super::checks::{Check, Free};
+use super::ports::fixed_epoch;
 use crate::exit::{self, Failure};
 use crate::output::bytes_in_words;
 use crate::settings::Settings;
@@ -25,27 +24,17 @@ const WHOLE_RUNS: [&str; 3] = ["run", "rerun", "demo"];
 /// The checks of what stands in the data directory.
 pub(super) struct Embedded<'a> {
     settings: &'a Settings,
-    /// Free organizations, once they are counted.
-    free: Arc<OnceLock<Count>>,
+    free: Free,
 }
 
 impl<'a> Embedded<'a> {
-    pub(super) fn new(settings: &'a Settings) -> Self {
-        Self { settings, free: Arc::default() }
-    }
-
-    fn check(
-        system: &'static str,
-        needs: &'static [&'static str],
-        look: impl Future<Output = Result<Vec<Finding>, Failure>> + Send + 'a,
-    ) -> Check<'a> {
-        let look = look.map(move |found| found.unwrap_or_else(|failure| vec![of_failure(system, &failure)])).boxed();
-        Check { system, needs, look }
+    pub(super) fn new(settings: &'a Settings, free: Free) -> Self {
+        Self { settings, free }
     }
 
     pub(super) fn data_directory(&self) -> Check<'a> {
         let settings = self.settings;
-        Self::check("data directory", &["settings"], async move {
+        Check::new("data directory", &["settings"], async move {
             let dir = open(settings).await?;
             let words = format!("{} can be written, format {FORMAT}", dir.path().display());
             let mut found = vec![Finding::ok("data directory", words), disk_space(&dir)];
@@ -58,7 +47,7 @@ impl<'a> Embedded<'a> {
 
     pub(super) fn epoch(&self) -> Check<'a> {
         let settings = self.settings;
-        Self::check("epoch", &["data directory"], async move {
+        Check::new("epoch", &["data directory"], async move {
             let dir = open(settings).await?;
             let Some(epoch) = fixed_epoch(settings, &dir)? else {
                 let advice = "the first import or run fixes it";
@@ -75,7 +64,7 @@ impl<'a> Embedded<'a> {
 
     pub(super) fn directory(&self) -> Check<'a> {
         let (settings, free) = (self.settings, self.free.clone());
-        Self::check("directory", &["data directory"], async move {
+        Check::new("directory", &["data directory"], async move {
             let dir = open(settings).await?;
             if !dir.directory_sqlite().exists() {
                 let advice = "bring one: lanner import PATH";
@@ -95,7 +84,7 @@ impl<'a> Embedded<'a> {
 
     pub(super) fn ledger(&self) -> Check<'a> {
         let settings = self.settings;
-        Self::check("ledger", &["data directory"], async move {
+        Check::new("ledger", &["data directory"], async move {
             let dir = open(settings).await?;
             if !dir.ledger_sqlite().exists() {
                 return Ok(vec![not_yet("ledger")]);
@@ -107,7 +96,7 @@ impl<'a> Embedded<'a> {
 
     pub(super) fn queues(&self) -> Check<'a> {
         let settings = self.settings;
-        Self::check("queue", &["data directory"], async move {
+        Check::new("queue", &["data directory"], async move {
             let dir = open(settings).await?;
             if !dir.queue_sqlite().exists() {
                 return Ok(vec![not_yet("queue")]);
@@ -130,7 +119,7 @@ impl<'a> Embedded<'a> {
 
     pub(super) fn messages(&self) -> Check<'a> {
         let settings = self.settings;
-        Self::check("messages", &["data directory", "epoch"], async move {
+        Check::new("messages", &["data directory", "epoch"], async move {
             let dir = open(settings).await?;
             if !is_made(&dir.live_ids()) {
                 let advice = "bring messages: lanner import PATH";
@@ -151,7 +140,7 @@ impl<'a> Embedded<'a> {
 
     pub(super) fn limits(&self) -> Check<'a> {
         let (settings, free) = (self.settings, self.free.clone());
-        Self::check("limits", &["data directory"], async move {
+        Check::new("limits", &["data directory"], async move {
             let path = open(settings).await?.limits();
             if !is_made(&path) {
                 return Ok(vec![not_yet("limits")]);
@@ -174,14 +163,6 @@ fn is_made(path: &Path) -> bool {
 
 fn not_yet(system: &'static str) -> Finding {
     Finding::bad(system, Level::Warning, "there is none yet", "the first run makes it: lanner run")
-}
-
-fn of_failure(system: &'static str, failure: &Failure) -> Finding {
-    let words = exit::in_words(&failure.error);
-    if failure.code == exit::TEMPORARY {
-        return Finding::bad(system, Level::Unavailable, words, "look again later");
-    }
-    Finding::bad(system, Level::Wrong, words, "")
 }
 
 fn disk_space(dir: &DataDir) -> Finding {
@@ -211,7 +192,7 @@ fn map_size(bytes: u64, bytes_max: u64) -> Finding {
     Finding::ok("messages", words)
 }
 
-fn newest_message(written: Timestamp, now: Timestamp) -> Finding {
+pub(super) fn newest_message(written: Timestamp, now: Timestamp) -> Finding {
     if written > now {
         let words = format!("the newest message is of {written}, after now ({now})");
         let advice = "correct the clock of this machine or of the message writer, or the epoch (store.epoch)";

@@ -1,4 +1,4 @@
-//! Makes tables and queues that are missing. What exists is left as it is: whoever changed it had a reason.
+//! Finds tables and queues, and makes those that are missing. What exists is left as it is: whoever changed it had a reason.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::limits::{ORGANIZATION, SHARD};
 use crate::messages::{INDEX, INDEX_ROOM, MESSAGE, ROOM};
 use crate::sqs::queue_error;
 use crate::state::{EXPIRES_AT, FAMILY, NAME};
-use crate::{DynamoDb, Sqs};
+use crate::{DynamoDb, Sqs, Tables};
 
 /// How long a new table may take to become active.
 const TABLE_WAIT: Duration = Duration::from_secs(300);
@@ -41,6 +41,15 @@ pub struct Provisioned {
     pub created: bool,
 }
 
+/// A table or queue that is needed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Needed {
+    /// Its name.
+    pub name: String,
+    /// Whether it is there.
+    pub exists: bool,
+}
+
 type Attribute = (&'static str, ScalarAttributeType);
 
 /// A table as it has to be.
@@ -60,9 +69,32 @@ struct Layout<'a> {
 ///
 /// Refused when a table exists whose keys or index are others.
 pub async fn create_tables(db: &DynamoDb) -> PortResult<Vec<Provisioned>> {
+    let mut made = Vec::new();
+    for layout in &layouts(&db.settings().tables) {
+        made.push(provision_table(db, layout).await?);
+    }
+    Ok(made)
+}
+
+/// The tables of `db`, and which of them are there. Changes nothing.
+///
+/// # Errors
+///
+/// Refused when a table exists whose keys or index are others.
+pub async fn find_tables(db: &DynamoDb) -> PortResult<Vec<Needed>> {
+    let mut found = Vec::new();
+    for layout in &layouts(&db.settings().tables) {
+        let described = describe(db, layout.name).await;
+        let table = described.map_err(|failed| failed.port_error(&format!("table {}", layout.name)))?;
+        table.as_ref().map(|table| check(layout, table)).transpose()?;
+        found.push(Needed { name: layout.name.to_owned(), exists: table.is_some() });
+    }
+    Ok(found)
+}
+
+fn layouts(tables: &Tables) -> [Layout<'_>; 3] {
     use ScalarAttributeType::{N, S};
-    let tables = &db.settings().tables;
-    let layouts = [
+    [
         Layout {
             name: &tables.messages,
             key: [(ROOM, N), (MESSAGE, N)],
@@ -71,12 +103,7 @@ pub async fn create_tables(db: &DynamoDb) -> PortResult<Vec<Provisioned>> {
         },
         Layout { name: &tables.view_limits, key: [(SHARD, N), (ORGANIZATION, N)], index: None, expires_by: None },
         Layout { name: &tables.state, key: [(FAMILY, S), (NAME, S)], index: None, expires_by: Some(EXPIRES_AT) },
-    ];
-    let mut made = Vec::with_capacity(layouts.len());
-    for layout in &layouts {
-        made.push(provision_table(db, layout).await?);
-    }
-    Ok(made)
+    ]
 }
 
 async fn provision_table(db: &DynamoDb, layout: &Layout<'_>) -> PortResult<Provisioned> {
@@ -207,6 +234,18 @@ pub async fn create_queues(sqs: &Sqs, names: &[&str]) -> Result<Vec<Provisioned>
         made.push(provision_queue(sqs, &sqs.full_name(name), attributes).await?);
     }
     Ok(made)
+}
+
+/// The queues `names` and their dead-letter queues, and which of them are there. Changes nothing.
+pub async fn find_queues(sqs: &Sqs, names: &[&str]) -> Result<Vec<Needed>, QueueError> {
+    let mut found = Vec::with_capacity(2 * names.len());
+    for name in names.iter().map(|name| sqs.full_name(name)) {
+        for name in [name.clone(), format!("{name}{DEAD_LETTERS}")] {
+            let exists = url_of(sqs, &name).await?.is_some();
+            found.push(Needed { name, exists });
+        }
+    }
+    Ok(found)
 }
 
 fn seconds(time: Duration) -> String {

@@ -26,7 +26,7 @@ pub mod time;
 pub mod visibility;
 
 pub use directory::{Directory, Organization, Plan};
-pub use heads::{Head, Heads};
+pub use heads::{Head, Heads, NoHeads};
 pub use id::{AccountId, MessageId, OrganizationId, RoomId};
 pub use ledger::Ledger;
 pub use limit::{Boundary, LimitRow, Standing, Version};

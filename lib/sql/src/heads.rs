@@ -7,7 +7,7 @@ use chat::{Day, Head, Heads, PortResult, RoomId};
 
 use crate::SqlSettings;
 use crate::database::{Access, Database, json};
-use crate::migrate::Schema;
+use crate::migrate::{Migrations, Schema};
 
 const SCHEMA: Schema = Schema {
     table: "_lanner_heads_migrations",
@@ -40,6 +40,15 @@ pub struct SqlHeads {
 }
 
 impl SqlHeads {
+    /// How far the tables are that [`SqlHeads::open`] makes and brings up to date. Changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Unavailable while the database cannot be reached; refused when it lets us not in.
+    pub async fn migrations(settings: &SqlSettings) -> PortResult<Migrations> {
+        SCHEMA.look(&Database::connect(settings, "the heads", Access::Read).await?).await
+    }
+
     /// Opens the heads, making and migrating their table.
     ///
     /// # Errors

@@ -25,4 +25,5 @@ pub use directory::{DirectoryQueries, SqlDirectory};
 pub use heads::SqlHeads;
 pub use ledger::SqlLedger;
 pub use live_ids::SqlLiveIds;
+pub use migrate::Migrations;
 pub use settings::{Dialect, SqlSettings, SqlUrl};

@@ -16,7 +16,34 @@ pub(crate) struct Schema {
     pub(crate) migrations: &'static [(i64, &'static str, &'static str, &'static str)],
 }
 
+/// How far the tables of a store are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Migrations {
+    /// The newest that was applied; 0 where there are no tables.
+    pub applied: i64,
+    /// The newest that this program knows.
+    pub known: i64,
+}
+
 impl Schema {
+    /// How far the tables are. Changes nothing.
+    pub(crate) async fn look(&self, database: &Database) -> PortResult<Migrations> {
+        let known = self.newest();
+        let schema = database.pick("database()", "current_schema()");
+        let sql = format!(
+            "SELECT count(*) AS tables FROM information_schema.tables \
+             WHERE table_schema = {schema} AND table_name = :name"
+        );
+        let found = database.fetch(&sql, &[("name", self.table.into())]).await?;
+        if found.first().map(|row| row.whole::<i64>("tables")).transpose()?.unwrap_or(0) == 0 {
+            return Ok(Migrations { applied: 0, known });
+        }
+        let sql = format!("SELECT coalesce(max(version), 0) AS version FROM {} WHERE success", self.table);
+        let rows = database.fetch(&sql, &[]).await?;
+        let applied = rows.first().map(|row| row.whole("version")).transpose()?.unwrap_or(0);
+        Ok(Migrations { applied, known })
+    }
+
     fn newest(&self) -> i64 {
         self.migrations.iter().map(|(number, ..)| *number).max().unwrap_or(0)
     }

@@ -61,6 +61,8 @@ const CALLS: Calls = &[
     ("extract-organizations", "extract-organizations --run left"),
     ("runs cancel", "runs cancel left --dry-run"),
     ("runs cancel", "runs cancel left --reason words"),
+    ("provision", "provision --dry-run"),
+    ("provision", "provision --reason words"),
     ("organizations list", "organizations list"),
     ("organizations show", "organizations show {limited}"),
     ("organizations show", "organizations show {paid}"),

@@ -15,7 +15,7 @@ use self::queries::Checked;
 pub use self::queries::DirectoryQueries;
 use crate::SqlSettings;
 use crate::database::{Access, Database, rows_max};
-use crate::migrate::Schema;
+use crate::migrate::{Migrations, Schema};
 use crate::row::Row;
 
 const SCHEMA: Schema = Schema {
@@ -40,6 +40,15 @@ pub struct SqlDirectory {
 }
 
 impl SqlDirectory {
+    /// How far the tables are that [`SqlDirectory::open`] makes and brings up to date. Changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Unavailable while the database cannot be reached; refused when it lets us not in.
+    pub async fn migrations(settings: &SqlSettings) -> PortResult<Migrations> {
+        SCHEMA.look(&Database::connect(settings, "the directory", Access::Read).await?).await
+    }
+
     /// Opens our own directory, making and migrating its tables.
     ///
     /// # Errors

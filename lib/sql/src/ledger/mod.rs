@@ -28,7 +28,7 @@ use chat::{Ledger, OrganizationId, PortResult, RunId, Timestamp};
 
 use crate::SqlSettings;
 use crate::database::{Access, Database, Tx};
-use crate::migrate::Schema;
+use crate::migrate::{Migrations, Schema};
 
 const SCHEMA: Schema = Schema {
     table: "_lanner_ledger_migrations",
@@ -79,6 +79,15 @@ struct Locked {
 }
 
 impl SqlLedger {
+    /// How far the tables are that [`SqlLedger::open`] makes and brings up to date. Changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Unavailable while the database cannot be reached; refused when it lets us not in.
+    pub async fn migrations(settings: &SqlSettings) -> PortResult<Migrations> {
+        SCHEMA.look(&Database::connect(settings, "the ledger", Access::Read).await?).await
+    }
+
     /// Opens the ledger, making and migrating its tables.
     ///
     /// # Errors
