@@ -6,7 +6,7 @@ use chat::{
     Directory as _, Epoch, Head, MessageId, Organization, OrganizationId, Plan, Policy, RoomId, Timestamp, newest,
 };
 use sql::{DirectoryQueries, SqlDirectory, SqlLiveIds, SqlSettings, SqlUrl};
-use support::{SqlServer, scratch};
+use support::{Program, SqlServer, scratch};
 use tempfile::TempDir;
 
 /// A database with the tables and rows of an example, and its queries.
@@ -14,6 +14,7 @@ struct Chat {
     server: SqlServer,
     url: String,
     settings: SqlSettings,
+    example: std::path::PathBuf,
     queries: toml::Table,
     folder: TempDir,
 }
@@ -37,14 +38,12 @@ impl Chat {
                 return None;
             }
         };
-        let read = |file: &str| {
-            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/examples").join(example).join(file);
-            std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
-        };
-        scratch::run_sql(server, &url, &read("schema.sql")).await.expect("the schema");
+        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/examples").join(example);
+        let schema = std::fs::read_to_string(example.join("schema.sql")).expect("the schema");
+        scratch::run_sql(server, &url, &schema).await.expect("the schema");
         let settings = SqlSettings::new(SqlUrl::new(&url).expect("an address"));
-        let queries = read("queries.toml").parse().expect("the queries");
-        Some(Self { server, url, settings, queries, folder })
+        let queries = settings_of(&example.join("lanner.toml"));
+        Some(Self { server, url, settings, example, queries, folder })
     }
 
     async fn run(&self, sql: &str) {
@@ -66,6 +65,11 @@ impl Chat {
         }
         text
     }
+}
+
+fn settings_of(path: &Path) -> toml::Table {
+    let text = std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    text.parse().expect("settings")
 }
 
 fn text(table: &toml::Table, name: &str) -> String {
@@ -216,11 +220,11 @@ async fn a_zulip_like_chat(server: SqlServer) {
         chat.run(&format!("{columns} {}", rows.join(", "))).await;
     }
 
-    let recipients = chat.queries["recipients_as_rooms"].as_table().expect("[recipients_as_rooms]");
-    for queries in [&chat.queries, recipients] {
-        let directory = chat.directory(&directory_queries(queries)).await;
-        let live_ids = queries["live_ids"].as_table().expect("[live_ids]");
-        let live_ids = SqlLiveIds::open_chat(&chat.settings, &text(live_ids, "newest_ids")).await.expect("live ids");
+    for file in ["lanner.toml", "recipients.toml"] {
+        let queries = settings_of(&chat.example.join(file));
+        let directory = chat.directory(&directory_queries(&queries)).await;
+        let newest_ids = text(queries["messages"].as_table().expect("[messages]"), "newest_ids");
+        let live_ids = SqlLiveIds::open_chat(&chat.settings, &newest_ids).await.expect("live ids");
         assert!(directory.warnings().is_empty() && live_ids.warnings().is_empty());
         let realms = directory.free_organizations(None, 10).await.expect("realms");
         let realms: Vec<OrganizationId> = realms.iter().map(|realm| realm.id).collect();
@@ -234,7 +238,31 @@ async fn a_zulip_like_chat(server: SqlServer) {
             assert_eq!(found.first_visible_message_id, nth_newest);
             assert_eq!(found.visible_messages as usize, ids.len().min(10_000));
         }
+        run_the_binary(&chat, file, &ids);
     }
+}
+
+/// The whole limit path with the example's settings, everything else embedded.
+fn run_the_binary(chat: &Chat, file: &str, ids: &[Vec<u64>; 3]) {
+    let program = Program::new(env!("CARGO_BIN_EXE_lanner"), &chat.folder.path().join(file))
+        .with("LANNER_CONFIG", chat.example.join(file).display())
+        .with("LANNER_DIRECTORY_URL", &chat.url)
+        .with("LANNER_MESSAGES_URL", &chat.url);
+    let looked = program.run("doctor").exits(42).out;
+    assert!(looked.contains("answered by the configured queries"), "only the data directory is missing: {looked}");
+    program.run("run").exits(0);
+    program.run("doctor").exits(0);
+    let rows: Vec<String> = ids
+        .iter()
+        .enumerate()
+        .map(|(index, ids)| match ids.len().checked_sub(10_000) {
+            Some(hidden @ 1..) => format!("{},10000,{1},count,{1}", index + 1, ids[hidden]),
+            _ => format!("{},{},{},age,", index + 1, ids.len(), ids[0]),
+        })
+        .collect();
+    let exported = program.run("limits export").exits(0).out;
+    assert_eq!(exported.lines().skip(1).collect::<Vec<_>>(), rows);
+    program.run("organizations set-plan 1 paid --reason test").exits(1).says(&["belongs to the chat"]);
 }
 
 /// A test of each case on each server.

@@ -64,7 +64,7 @@ async fn make(app: &App, dir: &Path, tables: &Path) -> Result<(), Failure> {
             );
         }
     }
-    import_folder(app, &unfinished, false, "demo").await?;
+    import_folder(app, &unfinished, "demo").await?;
     std::fs::rename(&unfinished, tables).map_err(|error| Failure::from(error).about(tables))?;
     Ok(())
 }

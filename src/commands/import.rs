@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use chat::{Epoch, Timestamp};
 use clap::Args;
 use import::{Discard, ImportError, ImportOptions, ImportReport, Load, Mapping, Progress as ImportProgress, Stage};
 
@@ -39,6 +40,9 @@ pub(crate) struct ImportArgs {
     /// Leave out bad rows and count them, instead of stopping at the first
     #[arg(long)]
     skip_bad: bool,
+    /// Leave out messages written before this instant, such as 2026-01-01T00:00:00Z: what no policy shows need not be stored
+    #[arg(long, value_name = "INSTANT")]
+    messages_since: Option<Timestamp>,
     /// Read and check everything, change nothing
     #[arg(long)]
     dry_run: bool,
@@ -53,10 +57,11 @@ pub(crate) async fn run(app: &App, args: &ImportArgs) -> Outcome {
         return Ok(exit::DONE);
     }
     let input = Input::new(&args.paths, args.mapping.as_deref())?;
+    let wanted = Wanted { skip_bad: args.skip_bad, messages_since: args.messages_since };
     let report = if args.dry_run {
-        check(app, &input, args.skip_bad).await?
+        check(app, &input, wanted).await?
     } else {
-        import(app, &input, args.skip_bad, &args.reason).await?
+        import(app, &input, wanted, &args.reason).await?
     };
     if app.json {
         output::json(&report)?;
@@ -114,22 +119,31 @@ impl Input {
     }
 }
 
-/// Imports the folder, with progress.
-pub(crate) async fn import_folder(
-    app: &App,
-    path: &Path,
+/// What of the input is taken.
+#[derive(Clone, Copy, Debug, Default)]
+struct Wanted {
     skip_bad: bool,
-    reason: &str,
-) -> Result<ImportReport, Failure> {
-    import(app, &Input::new(&[path.to_owned()], None)?, skip_bad, reason).await
+    messages_since: Option<Timestamp>,
 }
 
-async fn import(app: &App, input: &Input, skip_bad: bool, reason: &str) -> Result<ImportReport, Failure> {
+impl Wanted {
+    fn options(self, scratch: PathBuf, epoch: Option<Epoch>) -> ImportOptions {
+        let Self { skip_bad, messages_since } = self;
+        ImportOptions { skip_bad, messages_since, epoch, ..ImportOptions::new(scratch) }
+    }
+}
+
+/// Imports the folder, with progress.
+pub(crate) async fn import_folder(app: &App, path: &Path, reason: &str) -> Result<ImportReport, Failure> {
+    import(app, &Input::new(&[path.to_owned()], None)?, Wanted::default(), reason).await
+}
+
+async fn import(app: &App, input: &Input, wanted: Wanted, reason: &str) -> Result<ImportReport, Failure> {
     let opened = wiring::open_import(&app.settings).await?;
     let ledger = opened.ledger.clone();
     let action = Action { name: "import", target: input.target(), reason: reason.to_owned() };
     action.record(&*ledger, "started").await?;
-    let imported = import_into(app, input, skip_bad, opened).await;
+    let imported = import_into(app, input, wanted, opened).await;
     let outcome = match &imported {
         Ok(report) => format!("{} live messages", report.live_messages),
         Err(failure) => format!("failed: {:#}", failure.error),
@@ -140,15 +154,14 @@ async fn import(app: &App, input: &Input, skip_bad: bool, reason: &str) -> Resul
     recorded.map(|()| report)
 }
 
-async fn import_into(app: &App, input: &Input, skip_bad: bool, opened: OpenedImport) -> Result<ImportReport, Failure> {
-    let options = ImportOptions { skip_bad, epoch: opened.epoch, ..ImportOptions::new(&opened.scratch) };
-    read(app, input, options, opened.load).await
+async fn import_into(app: &App, input: &Input, wanted: Wanted, opened: OpenedImport) -> Result<ImportReport, Failure> {
+    read(app, input, wanted.options(opened.scratch, opened.epoch), opened.load).await
 }
 
 /// Reads and checks everything as an import would, and changes nothing.
-async fn check(app: &App, input: &Input, skip_bad: bool) -> Result<ImportReport, Failure> {
+async fn check(app: &App, input: &Input, wanted: Wanted) -> Result<ImportReport, Failure> {
     let (scratch, epoch) = wiring::import_facts(&app.settings).await?;
-    read(app, input, ImportOptions { skip_bad, epoch, ..ImportOptions::new(scratch) }, Discard).await
+    read(app, input, wanted.options(scratch, epoch), Discard).await
 }
 
 async fn read(
@@ -219,6 +232,9 @@ fn print(report: &ImportReport) {
     say!("{}\n", table(&columns, rows));
     say!("epoch of the message ids: {}", report.epoch.0);
     say!("messages: {} live, {} deleted", thousands(report.live_messages), thousands(report.deleted_messages));
+    if report.older_messages > 0 {
+        say!("messages left out as older: {}", thousands(report.older_messages));
+    }
     if report.bodies > 0 {
         say!("authors and bodies of messages: {}", thousands(report.bodies));
     }

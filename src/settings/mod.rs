@@ -238,15 +238,21 @@ impl Settings {
         )
         .context("settings: workers.backoff_min_ms and workers.backoff_max_ms")?;
         let embedded = StageSettings::embedded();
+        let in_flight = workers.in_flight;
+        // SQS is paid by the request: each waits as long as one can and is worth ten messages, where so many fit.
+        let (receive_min, receive_wait) = match self.queue {
+            QueueAdapter::Embedded {} => (in_flight / 4, embedded.consumer.receive_wait),
+            QueueAdapter::Sqs {} => (in_flight.min(10), Duration::from_secs(20)),
+        };
         Ok(StageSettings {
             consumer: ConsumerSettings {
-                in_flight: workers.in_flight,
-                receive_min: (workers.in_flight / 4).max(1),
+                in_flight,
+                receive_min: receive_min.max(1),
+                receive_wait,
                 visible_for: Duration::from_millis(workers.visible_for_ms),
                 attempts_max: workers.attempts_max.get(),
                 backoff,
                 stop_grace: Duration::from_millis(workers.stop_grace_ms),
-                ..embedded.consumer
             },
             batch_max: workers.batch_max,
         })

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use chat::MessageId;
 use tokio::time::Instant;
 
 use crate::{
@@ -58,6 +59,11 @@ impl Work<'_> {
             Format::Mapped(mapped) if table == Table::Messages => mapped.left_out.clone(),
             _ => LeftOut::default(),
         }
+    }
+
+    /// The first message id that is wanted.
+    pub(crate) fn oldest_message(&self) -> MessageId {
+        self.options.messages_since.map_or(MessageId::from_bits(0), |since| self.folder.epoch.first_id(since))
     }
 
     /// Reads `table` and gives every row that is good by itself to `take`, as its pair (see [`Table::pair`]).

@@ -33,12 +33,14 @@ pub struct ImportOptions {
     /// From when the store's message ids count, where that is fixed already. A `meta.json` that says otherwise is refused;
     /// without one this is taken, else [`chat::Epoch::default`].
     pub epoch: Option<chat::Epoch>,
+    /// Messages written before this instant are left out, as if the files did not hold them.
+    pub messages_since: Option<chat::Timestamp>,
 }
 
 impl ImportOptions {
     /// Stops at bad rows; sorts 4,194,304 rows at a time (128 MiB).
     pub fn new(scratch_dir: impl Into<PathBuf>) -> Self {
-        Self { scratch_dir: scratch_dir.into(), skip_bad: false, sort_rows: 4 << 20, epoch: None }
+        Self { scratch_dir: scratch_dir.into(), skip_bad: false, sort_rows: 4 << 20, epoch: None, messages_since: None }
     }
 }
 
@@ -112,7 +114,7 @@ async fn run(
     load: &mut dyn Load,
     progress: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<ImportReport, ImportError> {
-    let source = Source { epoch: folder.epoch, fingerprint: folder.fingerprint(options.skip_bad)? };
+    let source = Source { epoch: folder.epoch, fingerprint: folder.fingerprint(options)? };
     let report = ImportReport {
         epoch: folder.epoch,
         tables: BTreeMap::new(),
@@ -121,6 +123,7 @@ async fn run(
         organization_rooms: 0,
         live_messages: 0,
         deleted_messages: 0,
+        older_messages: 0,
         bodies: 0,
         message_ids: None,
         resumed_after: None,
@@ -134,7 +137,7 @@ async fn run(
     let mut directory = Directory::read(&mut work)?;
     let mut messages = Messages::read(&mut work, &mut directory.rooms)?;
     names::check(&mut work)?;
-    if work.folder.fingerprint(options.skip_bad)? != source.fingerprint {
+    if work.folder.fingerprint(options)? != source.fingerprint {
         return Err(ImportError::Changed { file: work.folder.path.display().to_string() });
     }
 

@@ -11,7 +11,7 @@ use std::{
 
 use chat::{Epoch, Timestamp};
 
-use crate::{ImportError, Table, mapping::Mapped, tables::Format};
+use crate::{ImportError, ImportOptions, Table, mapping::Mapped, tables::Format};
 
 /// Bytes of a file's end that go into its fingerprint: a Parquet file's footer stands there.
 const FINGERPRINT_TAIL: u64 = 64 << 10;
@@ -88,9 +88,10 @@ impl Folder {
 
     /// Equal for the same unchanged files and the same options. It takes names, lengths, times of change and the end of each
     /// file, not all bytes: what depends on it (where an interrupted load goes on) is worth no second reading.
-    pub(crate) fn fingerprint(&self, skip_bad: bool) -> Result<u64, ImportError> {
+    pub(crate) fn fingerprint(&self, options: &ImportOptions) -> Result<u64, ImportError> {
         let mut hasher = DefaultHasher::new();
-        (skip_bad, self.epoch.0.as_millis(), self.salt).hash(&mut hasher);
+        let since_ms = options.messages_since.map(Timestamp::as_millis);
+        (options.skip_bad, since_ms, self.epoch.0.as_millis(), self.salt).hash(&mut hasher);
         for path in &self.sources {
             let tail = || {
                 let mut opened = File::open(path)?;

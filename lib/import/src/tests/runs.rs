@@ -3,7 +3,7 @@
 use chat::{OrganizationId, Plan, RoomId};
 
 use super::folder::{CSV, Memory, csv_folder, imported, run, to_parquet};
-use crate::{OrganizationRooms, Progress, Stage, Table, import};
+use crate::{ImportOptions, OrganizationRooms, Progress, Stage, Table, import};
 
 fn rooms_of(organization: u64, rooms: &[u64]) -> OrganizationRooms {
     let rooms = rooms.iter().map(|&room| RoomId::from_bits(room)).collect();
@@ -168,4 +168,22 @@ async fn the_report_tells_what_was_done_and_what_was_not_looked_at() {
     assert_eq!((last.done, last.total), (6, Some(6)));
     serde_json::to_string(&report).expect("it is written as JSON");
     assert_eq!(std::fs::read_dir(scratch.path()).expect("a folder").count(), 0, "no temporary file is left");
+}
+
+#[tokio::test]
+async fn messages_before_an_instant_are_as_if_they_were_not_there() {
+    let instant = chat::Epoch::default().0.plus_millis(3);
+    let at = |ms: u64, counter: u64| ms << chat::MessageId::MILLIS_SHIFT | counter;
+    let rows = |ids: &[(u64, u64)]| {
+        let rows = ids.iter().map(|(room, id)| format!("{room},{id},false,10,text\n"));
+        format!("room_id,message_id,deleted,author,body\n{}", rows.collect::<String>())
+    };
+    let newer = [(101, at(3, 0)), (102, at(4, 1))];
+    let all = rows(&[newer[0], (101, at(2, 4_000_000)), newer[1], (103, at(0, 1))]);
+    let dir = csv_folder(&[("messages", &all)]);
+    let options = ImportOptions { messages_since: Some(instant), ..ImportOptions::new(dir.path()) };
+    let mut store = Memory::default();
+    let report = import(dir.path(), &options, &mut store, &mut |_| {}).await.expect("an import");
+    assert_eq!((report.older_messages, report.live_messages, report.bodies), (2, 2, 2));
+    assert_eq!(store.visible, imported(&csv_folder(&[("messages", &rows(&newer))])).await);
 }
