@@ -5,12 +5,14 @@
 //! - [`DynamoDbLiveIds`], [`DynamoDbMessages`]: messages, and the index of their ids
 //! - [`DynamoDbLimits`]: the current limits
 //! - [`DynamoDbState`]: small records
+//! - [`store_epoch`], [`fix_epoch`]: from when the ids of the messages count
 //! - [`provision`]: makes queues and tables; only operators call it
 //!
 //! The SDK's own retries are off: one module here ([`RetrySettings`]) decides what is tried again, and every try is counted.
 
 mod client;
 mod dynamodb;
+mod epoch;
 mod failed;
 mod limits;
 mod live_ids;
@@ -23,6 +25,7 @@ mod sqs;
 mod state;
 
 pub use dynamodb::DynamoDb;
+pub use epoch::{fix_epoch, store_epoch};
 pub use limits::DynamoDbLimits;
 pub use live_ids::DynamoDbLiveIds;
 pub use messages::{DynamoDbMessages, MessageRow, Unwritten};
