@@ -30,17 +30,17 @@ laws! {
 
 /// Everything that a store holds, ascending.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Content {
-    organizations: Vec<Organization>,
-    accounts: Vec<Account>,
-    rooms: Vec<RoomId>,
-    memberships: Vec<Membership>,
-    names: Vec<Name>,
-    messages: Vec<RoomMessages>,
+pub(crate) struct Content {
+    pub(crate) organizations: Vec<Organization>,
+    pub(crate) accounts: Vec<Account>,
+    pub(crate) rooms: Vec<RoomId>,
+    pub(crate) memberships: Vec<Membership>,
+    pub(crate) names: Vec<Name>,
+    pub(crate) messages: Vec<RoomMessages>,
 }
 
 impl Content {
-    fn random(random: &mut fastrand::Rng) -> Self {
+    pub(crate) fn random(random: &mut fastrand::Rng) -> Self {
         let ids = |random: &mut fastrand::Rng, most: usize| -> BTreeSet<u64> {
             let small = random.bool();
             let top = if small { 60 } else { i64::MAX as u64 };

@@ -11,6 +11,7 @@ mod heads;
 mod ledger;
 mod limits;
 mod live_ids;
+mod load;
 mod messages;
 mod owned_directory;
 mod queue;

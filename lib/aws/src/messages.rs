@@ -14,7 +14,10 @@
 //! Names are short because every byte of an item is paid for. The index `live_ids` (`l`, `m`, keys only) is sparse: it holds live
 //! messages alone.
 
-use std::collections::{BTreeMap, HashSet};
+mod bodies;
+mod read;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, ReturnConsumedCapacity, WriteRequest};
 use chat::{AccountId, MessageId, OrganizationId, PortError, PortResult, RoomId};
@@ -62,6 +65,11 @@ impl MessageRow {
         Self { room, id, tombstoned, author: None, organization: None, body: None, position: None }
     }
 
+    /// True of a row that says nothing but that there is a message.
+    fn is_bare(&self) -> bool {
+        *self == Self::bare(self.room, self.id, self.tombstoned)
+    }
+
     fn item(&self) -> Item {
         let mut item =
             Item::from([(ROOM.to_owned(), number(self.room.get())), (MESSAGE.to_owned(), number(self.id.get()))]);
@@ -98,6 +106,13 @@ impl From<Unwritten> for PortError {
     }
 }
 
+/// How a message is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stored {
+    Live,
+    Deleted,
+}
+
 /// The messages.
 #[derive(Clone, Debug)]
 pub struct DynamoDbMessages {
@@ -111,8 +126,9 @@ impl DynamoDbMessages {
     }
 
     /// Writes messages over what is there, whatever their positions, but no live one over a tombstone: for an import, while
-    /// nobody else writes. Costs a write unit for each KB of a row and one for its entry in the index, and for each room a look
-    /// for tombstones (half a read unit where the room is new). Of rows with the same id a tombstone counts, else the last.
+    /// nobody else writes. A row that says nothing but that there is a message (see [`MessageRow::bare`]) changes nothing where
+    /// it is there. Costs a write unit for each KB of a row and one for its entry in the index, and for each room a look at what is
+    /// there (half a read unit where the room is new). Of rows with the same id a tombstone counts, else the last.
     ///
     /// # Errors
     ///
@@ -125,11 +141,15 @@ impl DynamoDbMessages {
                 *known = row;
             }
         }
-        let deleted = match self.tombstones_below(distinct.values().copied()).await {
-            Ok(deleted) => deleted,
+        let stored = match self.stored(distinct.values().copied()).await {
+            Ok(stored) => stored,
             Err(cause) => return Err(Unwritten { messages: distinct.into_keys().collect(), cause }),
         };
-        distinct.retain(|key, row| row.tombstoned || !deleted.contains(key));
+        distinct.retain(|key, row| match stored.get(key) {
+            Some(Stored::Deleted) => row.tombstoned && !row.is_bare(),
+            Some(Stored::Live) => row.tombstoned || !row.is_bare(),
+            None => true,
+        });
         let rows: Vec<&MessageRow> = distinct.into_values().collect();
         let batches: Vec<_> = rows.chunks(BATCH).map(|batch| self.write(batch)).collect();
         let mut answers = futures::stream::iter(batches).buffer_unordered(self.db.settings().requests_max.max(1));
@@ -144,29 +164,23 @@ impl DynamoDbMessages {
         unwritten.map_or(Ok(()), Err)
     }
 
-    /// Which of these live messages are deleted already: a query for each room.
-    async fn tombstones_below(
+    /// Which of these messages are there: a query for each room. `rows` is ascending by room and id.
+    async fn stored(
         &self,
         rows: impl Iterator<Item = &MessageRow>,
-    ) -> PortResult<HashSet<(RoomId, MessageId)>> {
-        let mut ranges: BTreeMap<RoomId, (MessageId, MessageId)> = BTreeMap::new();
-        for row in rows.filter(|row| !row.tombstoned) {
-            let (oldest, newest) = ranges.entry(row.room).or_insert((row.id, row.id));
-            (*oldest, *newest) = (row.id.min(*oldest), row.id.max(*newest));
+    ) -> PortResult<HashMap<(RoomId, MessageId), Stored>> {
+        let mut rooms: BTreeMap<RoomId, Vec<MessageId>> = BTreeMap::new();
+        for row in rows {
+            rooms.entry(row.room).or_default().push(row.id);
         }
-        let queries = ranges.into_iter().map(|(room, (oldest, newest))| self.tombstones(room, oldest, newest));
-        let queries: Vec<_> = queries.collect();
+        let queries: Vec<_> = rooms.iter().map(|(room, ids)| self.stored_in(*room, ids)).collect();
         let found = futures::stream::iter(queries).buffer_unordered(self.db.settings().requests_max.max(1));
         found.try_concat().await.map(|found: Vec<_>| found.into_iter().collect())
     }
 
-    /// The deleted messages of a room from `oldest` through `newest`.
-    async fn tombstones(
-        &self,
-        room: RoomId,
-        oldest: MessageId,
-        newest: MessageId,
-    ) -> PortResult<Vec<(RoomId, MessageId)>> {
+    /// Which of `ids`, which ascend, are there.
+    async fn stored_in(&self, room: RoomId, ids: &[MessageId]) -> PortResult<Vec<((RoomId, MessageId), Stored)>> {
+        let (Some(oldest), Some(newest)) = (ids.first(), ids.last()) else { return Ok(Vec::new()) };
         let table = &self.db.settings().tables.messages;
         let query = self
             .db
@@ -174,8 +188,7 @@ impl DynamoDbMessages {
             .query()
             .table_name(table)
             .key_condition_expression("#r = :room AND #m BETWEEN :oldest AND :newest")
-            .filter_expression("attribute_exists(#d)")
-            .projection_expression("#m")
+            .projection_expression("#m, #d")
             .expression_attribute_names("#r", ROOM)
             .expression_attribute_names("#m", MESSAGE)
             .expression_attribute_names("#d", TOMBSTONE)
@@ -198,9 +211,14 @@ impl DynamoDbMessages {
             self.db.read(page.consumed_capacity().and_then(|capacity| capacity.capacity_units()));
             for item in page.items() {
                 let fields = Fields { table, item };
-                found.push((room, fields.checked(MESSAGE, MessageId::new(fields.number(MESSAGE)?))?));
+                let id = fields.checked(MESSAGE, MessageId::new(fields.number(MESSAGE)?))?;
+                // What else stands between them may be any number of messages.
+                if ids.binary_search(&id).is_ok() {
+                    let deleted = fields.find_number(TOMBSTONE)?.is_some();
+                    found.push(((room, id), if deleted { Stored::Deleted } else { Stored::Live }));
+                }
             }
-            // An empty page with a key is not the end: the filter left nothing of it.
+            // A short page with a key is not the end.
             match page.last_evaluated_key {
                 Some(key) => from = Some(key),
                 None => return Ok(found),

@@ -133,6 +133,18 @@ async fn provision_table(db: &DynamoDb, layout: &Layout<'_>) -> PortResult<Provi
     Ok(Provisioned { name: layout.name.to_owned(), created })
 }
 
+/// What tells a table from one that had its name before.
+///
+/// # Errors
+///
+/// Refused when it does not exist.
+pub(crate) async fn table_id(db: &DynamoDb, table: &str) -> PortResult<String> {
+    let failed = |failed: Failed| failed.port_error(&format!("table {table}"));
+    let missing = || Failed { kind: Kind::Missing, code: String::new(), source: "it was looked for".into() };
+    let described = describe(db, table).await.map_err(failed)?.ok_or_else(missing).map_err(failed)?;
+    Ok(described.table_id.unwrap_or_default())
+}
+
 async fn describe(db: &DynamoDb, table: &str) -> Result<Option<TableDescription>, Failed> {
     let described = db.call(|| {
         let request = db.client().describe_table().table_name(table);
@@ -186,7 +198,7 @@ fn schema(key: &[Attribute; 2]) -> Result<Vec<KeySchemaElement>, aws_sdk_dynamod
     Ok(vec![element(partition).key_type(KeyType::Hash).build()?, element(sort).key_type(KeyType::Range).build()?])
 }
 
-fn unbuilt(source: aws_sdk_dynamodb::error::BuildError) -> Failed {
+pub(crate) fn unbuilt(source: aws_sdk_dynamodb::error::BuildError) -> Failed {
     Failed { kind: Kind::Refused, code: String::new(), source: source.into() }
 }
 

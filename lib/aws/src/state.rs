@@ -43,7 +43,8 @@ impl DynamoDbState {
         Self { db }
     }
 
-    fn table(&self) -> &str {
+    /// The table's name.
+    pub(crate) fn table(&self) -> &str {
         &self.db.settings().tables.state
     }
 
@@ -256,6 +257,17 @@ fn decode(table: &str, item: &Item) -> PortResult<Record> {
         version: RecordVersion::from_bits(fields.number(VERSION)?),
         expires_at: expires_at_ms.and_then(|ms| UNIX_EPOCH.checked_add(Duration::from_millis(ms))),
     })
+}
+
+/// The same failure in the words of the chat's ports.
+pub(crate) fn port_error(error: StateError) -> PortError {
+    match error {
+        StateError::Unavailable { what, source } => PortError::unavailable(what, source),
+        StateError::Throttled { what, source } => PortError::Throttled { what, source: Some(source) },
+        StateError::Conflict { key } => PortError::Conflict { what: format!("somebody else changed the record {key}") },
+        StateError::Refused { what, source } => PortError::Refused { what, source },
+        StateError::Corrupt { what } => PortError::corrupt(what),
+    }
 }
 
 /// The same failure in the words of this port.

@@ -50,8 +50,9 @@ impl EmbeddedLoad {
 
     async fn insert(&mut self, insert: Insert) -> PortResult<()> {
         let transaction = self.transaction.as_mut().ok_or_else(out_of_order)?;
+        let Some(sql) = insert.finish() else { return Ok(()) };
         // Numbers and fixed words only: nothing in it was written by anybody else.
-        let sql = sqlx::raw_sql(AssertSqlSafe(insert.finish()));
+        let sql = sqlx::raw_sql(AssertSqlSafe(sql));
         sql.execute(&mut **transaction).await.map_err(|e| self.directory.error(e))?;
         Ok(())
     }

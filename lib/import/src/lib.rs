@@ -22,6 +22,7 @@ mod dump;
 mod error;
 pub mod export;
 mod import;
+mod joined;
 mod load;
 mod mapping;
 mod messages;
@@ -36,8 +37,10 @@ pub use dump::{Counts, Dump};
 pub use error::ImportError;
 pub use export::export;
 pub use import::{ImportOptions, import, import_mapped};
+pub use joined::JoinedLoad;
 pub use load::{
-    Account, Discard, Load, Membership, MessageBody, Name, NameKind, OrganizationRooms, RoomMessages, Source,
+    Account, Discard, Load, LoadDirectory, LoadMessages, Membership, MessageBody, Name, NameKind, OrganizationRooms,
+    RoomMessages, Source,
 };
 pub use mapping::Mapping;
 pub use problems::{BadRow, LeftOut, Reason};

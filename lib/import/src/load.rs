@@ -177,6 +177,63 @@ pub trait Load: Send {
     async fn finish(&mut self) -> PortResult<()>;
 }
 
+/// The half of a [`Load`] that takes the directory: a store of organizations, accounts, rooms and memberships.
+///
+/// All calls are those of [`Load`], with what is promised there. [`JoinedLoad`] makes one load of both halves.
+#[async_trait]
+pub trait LoadDirectory: Send {
+    /// As [`Load::known_names`].
+    async fn known_names(&mut self, after: Option<(NameKind, u64)>, limit: usize) -> PortResult<Vec<Name>>;
+
+    /// Opens the load. Answers true when the store remembers a load of the same source that was published and not finished.
+    async fn begin(&mut self, source: &Source) -> PortResult<bool>;
+
+    /// As [`Load::organizations`].
+    async fn organizations(&mut self, rows: &[Organization]) -> PortResult<()>;
+
+    /// As [`Load::accounts`].
+    async fn accounts(&mut self, rows: &[Account]) -> PortResult<()>;
+
+    /// As [`Load::rooms`].
+    async fn rooms(&mut self, rows: &[RoomId]) -> PortResult<()>;
+
+    /// As [`Load::memberships`].
+    async fn memberships(&mut self, rows: &[Membership]) -> PortResult<()>;
+
+    /// As [`Load::organization_rooms`]; they follow from the other tables, so a store that asks those ignores them.
+    async fn organization_rooms(&mut self, rows: &[OrganizationRooms]) -> PortResult<()>;
+
+    /// As [`Load::names`].
+    async fn names(&mut self, rows: &[Name]) -> PortResult<()>;
+
+    /// Makes everything visible at once and remembers durably, until [`LoadDirectory::finish`], that a load of this source is
+    /// under way.
+    async fn publish(&mut self) -> PortResult<()>;
+
+    /// The messages are loaded, too: the load is no longer under way.
+    async fn finish(&mut self) -> PortResult<()>;
+}
+
+/// The half of a [`Load`] that takes messages.
+///
+/// All calls are those of [`Load`], with what is promised there.
+#[async_trait]
+pub trait LoadMessages: Send {
+    /// Opens the load: refuses another epoch than the store's, and fixes it where the store has none. With `resume` it answers
+    /// the last room whose messages an earlier, unfinished load of the same source has already stored durably; without, all
+    /// rooms are given from the first.
+    async fn begin(&mut self, source: &Source, resume: bool) -> PortResult<Option<RoomId>>;
+
+    /// As [`Load::messages`].
+    async fn messages(&mut self, rooms: &[RoomMessages]) -> PortResult<()>;
+
+    /// As [`Load::bodies`].
+    async fn bodies(&mut self, rows: &[MessageBody]) -> PortResult<()>;
+
+    /// Everything has been given; answers when it is durable.
+    async fn finish(&mut self) -> PortResult<()>;
+}
+
 /// A load into nowhere: an import into it reads and checks everything and changes nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Discard;

@@ -1,6 +1,7 @@
 //! Adapters on MySQL, MariaDB and PostgreSQL.
 //!
 //! - [`SqlDirectory`]: organizations, accounts, rooms, memberships, in our tables or in an existing chat's
+//! - [`SqlLoad`]: takes the directory of an import
 //! - [`SqlHeads`]: the last active day of each room
 //! - [`SqlLiveIds`]: the messages of an existing chat
 //! - [`SqlLedger`]: runs, states, history, audit
@@ -21,7 +22,7 @@ mod row;
 mod settings;
 mod statement;
 
-pub use directory::{DirectoryQueries, SqlDirectory};
+pub use directory::{DirectoryQueries, SqlDirectory, SqlLoad};
 pub use heads::SqlHeads;
 pub use ledger::SqlLedger;
 pub use live_ids::SqlLiveIds;

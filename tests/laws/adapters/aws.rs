@@ -8,10 +8,11 @@ use aws::{
     Credentials, DynamoDb, DynamoDbMessages, DynamoDbSettings, MessageRow, RetrySettings, ServiceSettings, Sqs,
     SqsQueue, SqsSettings, Tables, provision,
 };
-use chat::{MessageId, PortResult, RoomId};
+use chat::{Message, MessageId, PortResult, RoomId};
 use support::{Faults, FaultyProxy};
 
 use crate::live_ids::MessageWriter;
+use crate::messages::BodyWriter;
 use crate::random;
 use crate::suite::Law;
 
@@ -114,6 +115,25 @@ impl MessageWriter for DynamoDbMessages {
         let rows: Vec<MessageRow> = ids.iter().map(|id| MessageRow::bare(room, *id, true)).collect();
         Ok(self.load(&rows).await?)
     }
+}
+
+#[async_trait]
+impl BodyWriter for DynamoDbMessages {
+    async fn put(&self, messages: &[Message]) -> PortResult<()> {
+        let row = |message: &Message| {
+            let mut row = MessageRow::bare(message.room, message.id, message.content.is_none());
+            row.author = message.content.as_ref().and_then(|content| content.author);
+            row.body = message.content.as_ref().map(|content| content.body.clone());
+            row
+        };
+        let rows: Vec<MessageRow> = messages.iter().map(row).collect();
+        Ok(self.load(&rows).await?)
+    }
+}
+
+/// Laws of `Messages` that no DynamoDB keeps.
+pub(super) fn messages_excepts(law: Law) -> Option<&'static str> {
+    (law.name == "what_is_long_is_whole").then_some("DynamoDB takes no item above 400 KB")
 }
 
 /// Laws of `LiveIds` that no DynamoDB keeps.

@@ -1,19 +1,22 @@
 //! Embedded adapters: how they are opened, and how what they answer is prepared.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use chat::{AccountId, Epoch, Message, MessageId, Organization, OrganizationId, Plan, PortResult, RoomId};
+use chat::{AccountId, Epoch, Message, MessageId, Messages, Organization, OrganizationId, Plan, PortResult, RoomId};
 use embedded::{
-    Access, DataDir, EmbeddedDump, EmbeddedLoad, LmdbLimits, LmdbMessages, MapSize, PackedIndex, SqliteDirectory,
-    SqliteLedger, SqliteQueue, SqliteState,
+    Access, DataDir, EmbeddedDump, EmbeddedLoad, LmdbHeads, LmdbLimits, LmdbLiveIds, LmdbMessages, MapSize,
+    PackedIndex, SqliteDirectory, SqliteLedger, SqliteQueue, SqliteState,
 };
 use import::{Account, Load, Membership, Name};
 
 use crate::directory::DirectoryWriter;
 use crate::dump::Loader;
 use crate::live_ids::MessageWriter;
+use crate::load::{Store, Target};
 use crate::messages::BodyWriter;
+use crate::suite::Law;
 
 async fn data_dir(folder: PathBuf) -> DataDir {
     DataDir::open(folder, Access::Write, "laws").await.expect("a data directory")
@@ -62,6 +65,37 @@ impl Loader for DataDirLoader {
     async fn load(&self) -> PortResult<Box<dyn Load>> {
         Ok(Box::new(EmbeddedLoad::open(&self.0, MapSize::default()).await?))
     }
+}
+
+/// A data directory opened for loads, and everything that reads it.
+pub(super) async fn load(folder: PathBuf) -> Store {
+    let dir = DataDir::open(folder, Access::Exclusive, "laws").await.expect("a data directory");
+    let directory = Arc::new(SqliteDirectory::open(&dir).await.expect("a directory"));
+    let index = index(dir.live_ids());
+    Store {
+        directory: directory.clone(),
+        owned_directory: directory,
+        live_ids: Arc::new(LmdbLiveIds::new(index.clone())),
+        heads: Arc::new(LmdbHeads::new(index)),
+        target: Box::new(DataDirLoader(dir)),
+    }
+}
+
+#[async_trait]
+impl Target for DataDirLoader {
+    async fn unfinished(&self) -> PortResult<bool> {
+        SqliteDirectory::open(&self.0).await?.unfinished_import().await
+    }
+
+    async fn messages(&self) -> PortResult<Arc<dyn Messages>> {
+        Ok(Arc::new(messages(self.0.messages())))
+    }
+}
+
+/// Laws of `Load` that are kept elsewhere.
+pub(super) fn load_excepts(law: Law) -> Option<&'static str> {
+    (law.name == "of_two_loads_at_once_one_is_told_so")
+        .then_some("whoever opens the data directory for an import keeps everybody else out")
 }
 
 #[async_trait]

@@ -21,6 +21,7 @@ use self::embedded::{directory, dump, index, ledger, limits, messages, queue, st
 use crate::directory::DirectoryWriter;
 use crate::dump::Loader;
 use crate::live_ids::MessageWriter;
+use crate::load::Store;
 use crate::messages::BodyWriter;
 use crate::random;
 use crate::suite::{Adapter, Law, Prepared, adapters};
@@ -58,6 +59,14 @@ adapters! {
 }
 
 adapters! {
+    load: Store;
+    embedded(folder) => Ok(embedded::load(folder).await), excepts embedded::load_excepts;
+    mysql_dynamodb(folder) => sql::load(SqlServer::MySql, folder, aws::Way::Straight).await, excepts no_law;
+    postgres_dynamodb(folder) => sql::load(SqlServer::Postgres, folder, aws::Way::Straight).await, excepts no_law;
+    postgres_faulty_dynamodb(folder) => sql::load(SqlServer::Postgres, folder, aws::FAULTY).await, excepts no_law;
+}
+
+adapters! {
     owned_directory: Prepared<dyn OwnedDirectory, dyn DirectoryWriter>;
     sqlite(folder) => {
         let directory = directory(folder).await;
@@ -70,11 +79,11 @@ adapters! {
     mysql(folder) => {
         let directory = sql::directory(SqlServer::MySql, folder).await?;
         Ok(Prepared { port: Arc::new(directory.clone()), writer: Arc::new(directory) })
-    }, excepts names;
+    }, excepts no_law;
     postgres(folder) => {
         let directory = sql::directory(SqlServer::Postgres, folder).await?;
         Ok(Prepared { port: Arc::new(directory.clone()), writer: Arc::new(directory) })
-    }, excepts names;
+    }, excepts no_law;
 }
 
 adapters! {
@@ -127,6 +136,13 @@ adapters! {
         let messages = messages(folder);
         Ok(Prepared { port: Arc::new(flaky(messages.clone())), writer: Arc::new(messages) })
     }, excepts exact_laws;
+    dynamodb(folder) => Ok(messages_of(aws::dynamodb(&folder, aws::Way::Straight).await?)), excepts aws::messages_excepts;
+    faulty_dynamodb(folder) => Ok(messages_of(aws::dynamodb(&folder, aws::FAULTY).await?)), excepts aws::messages_excepts;
+}
+
+fn messages_of(db: DynamoDb) -> Prepared<dyn Messages, dyn BodyWriter> {
+    let messages = DynamoDbMessages::new(db);
+    Prepared { port: Arc::new(messages.clone()), writer: Arc::new(messages) }
 }
 
 adapters! {
@@ -169,11 +185,6 @@ fn flaky<T>(adapter: T) -> Flaky<T> {
 /// Keeps every law.
 fn no_law(_: Law) -> Option<&'static str> {
     None
-}
-
-/// Only an import by a mapping deals ids to names, and none goes to SQL yet.
-fn names(law: Law) -> Option<&'static str> {
-    (law.name == "a_name_stands_with_its_organization").then_some("the tables in SQL have no names")
 }
 
 /// Fails on demand.

@@ -5,16 +5,20 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use ::aws::{DynamoDb, DynamoDbLiveIds, DynamoDbLoad, DynamoDbMessages};
 use async_trait::async_trait;
 use chat::{
     AccountId, Day, Epoch, Heads, LiveIds, MessageId, Organization, OrganizationId, Plan, PortError, PortResult, RoomId,
 };
-use import::{Account, Membership, Name};
-use sql::{SqlDirectory, SqlHeads, SqlLedger, SqlLiveIds, SqlSettings, SqlUrl};
+use import::{Account, JoinedLoad, Load, Membership, Name};
+use sql::{SqlDirectory, SqlHeads, SqlLedger, SqlLiveIds, SqlLoad, SqlSettings, SqlUrl};
 use support::{SqlServer, scratch};
 
+use super::aws;
 use crate::directory::DirectoryWriter;
+use crate::dump::Loader;
 use crate::live_ids::MessageWriter;
+use crate::load::{Store, Target};
 use crate::suite::Prepared;
 
 async fn settings(server: SqlServer, folder: PathBuf) -> Result<SqlSettings, String> {
@@ -36,6 +40,47 @@ pub(super) async fn heads(server: SqlServer, folder: PathBuf) -> Result<SqlHeads
 pub(super) async fn ledger(server: SqlServer, folder: PathBuf) -> Result<SqlLedger, String> {
     let settings = settings(server, folder).await?;
     Ok(SqlLedger::open(&settings).await.expect("a ledger"))
+}
+
+/// A directory and heads in SQL, messages in DynamoDB, loaded by `way`.
+pub(super) async fn load(server: SqlServer, folder: PathBuf, way: aws::Way) -> Result<Store, String> {
+    let straight = aws::dynamodb(&folder, aws::Way::Straight).await?;
+    let directory = directory(server, folder.clone()).await?;
+    let heads: Arc<dyn Heads> = Arc::new(heads(server, folder.clone()).await?);
+    let db = aws::dynamodb(&folder, way).await?;
+    Ok(Store {
+        directory: Arc::new(directory.clone()),
+        owned_directory: Arc::new(directory.clone()),
+        live_ids: Arc::new(DynamoDbLiveIds::new(straight)),
+        heads: heads.clone(),
+        target: Box::new(CloudLoader { directory, heads, db }),
+    })
+}
+
+/// Loads into SQL and DynamoDB.
+struct CloudLoader {
+    directory: SqlDirectory,
+    heads: Arc<dyn Heads>,
+    db: DynamoDb,
+}
+
+#[async_trait]
+impl Loader for CloudLoader {
+    async fn load(&self) -> PortResult<Box<dyn Load>> {
+        let (directory, messages) = (Box::new(SqlLoad::new(&self.directory)?), Box::new(DynamoDbLoad::new(&self.db)));
+        Ok(Box::new(JoinedLoad::new(directory, messages, Some(self.heads.clone()))))
+    }
+}
+
+#[async_trait]
+impl Target for CloudLoader {
+    async fn unfinished(&self) -> PortResult<bool> {
+        self.directory.unfinished_import().await
+    }
+
+    async fn messages(&self) -> PortResult<Arc<dyn chat::Messages>> {
+        Ok(Arc::new(DynamoDbMessages::new(self.db.clone())))
+    }
 }
 
 /// A chat's table of messages and the query that reads it.
@@ -118,8 +163,8 @@ impl DirectoryWriter for SqlDirectory {
         self.put_rooms(rooms).await
     }
 
-    async fn put_names(&self, _: &[Name]) -> PortResult<()> {
-        Ok(())
+    async fn put_names(&self, names: &[Name]) -> PortResult<()> {
+        self.put_names(names).await
     }
 
     async fn set_plan(&self, organization: OrganizationId, plan: Plan) -> PortResult<()> {

@@ -25,8 +25,8 @@ impl Insert {
         self.0.push(')');
     }
 
-    /// The statement.
-    pub(super) fn finish(self) -> String {
-        self.0
+    /// The statement; `None` without any row.
+    pub(super) fn finish(self) -> Option<String> {
+        self.0.ends_with(')').then_some(self.0)
     }
 }

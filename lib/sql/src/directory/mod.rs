@@ -1,7 +1,9 @@
-//! Organizations, accounts, rooms and memberships.
+//! Organizations, accounts, rooms and memberships, and their names.
 //!
 //! The directory is ours, with our tables and a writer, or an existing chat's, read by configured queries and never written.
 
+mod load;
+mod names;
 mod owned;
 mod queries;
 mod write;
@@ -11,6 +13,7 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 use chat::{Directory, Organization, OrganizationId, Plan, PortError, PortResult, RoomId};
 
+pub use self::load::SqlLoad;
 use self::queries::Checked;
 pub use self::queries::DirectoryQueries;
 use crate::SqlSettings;
@@ -20,16 +23,26 @@ use crate::row::Row;
 
 const SCHEMA: Schema = Schema {
     table: "_lanner_directory_migrations",
-    migrations: &[(
-        1,
-        "directory",
-        include_str!("../../migrations/mysql/directory_0001.sql"),
-        include_str!("../../migrations/postgres/directory_0001.sql"),
-    )],
+    migrations: &[
+        (
+            1,
+            "directory",
+            include_str!("../../migrations/mysql/directory_0001.sql"),
+            include_str!("../../migrations/postgres/directory_0001.sql"),
+        ),
+        (
+            2,
+            "names and imports",
+            include_str!("../../migrations/mysql/directory_0002.sql"),
+            include_str!("../../migrations/postgres/directory_0002.sql"),
+        ),
+    ],
 };
 
 /// Ids that one query asks for at most.
 const QUERY_IDS_MAX: usize = 512;
+/// Rows of one writing statement at most; a larger batch is several statements of its transaction.
+const STATEMENT_ROWS_MAX: usize = 1_024;
 
 /// A directory in a MySQL, MariaDB or PostgreSQL database.
 #[derive(Clone, Debug)]

@@ -15,6 +15,7 @@ macro_rules! records {
     ($($condition:literal)+) => {
         concat!(
             "SELECT o.id, o.plan, o.plan_version,
+                (SELECT n.name FROM names AS n WHERE n.kind = 'organization' AND n.id = o.id) AS name,
                 (SELECT count(*) FROM accounts AS a WHERE a.organization = o.id) AS accounts,
                 (SELECT count(*) FROM accounts AS a WHERE a.organization = o.id AND a.active) AS active_accounts,
                 (SELECT count(DISTINCT m.room) FROM accounts AS a JOIN memberships AS m ON m.account = a.id
@@ -35,7 +36,7 @@ impl SqlDirectory {
 fn record(row: &Row) -> PortResult<OrganizationRecord> {
     Ok(OrganizationRecord {
         organization: stored(row)?,
-        name: None,
+        name: row.text_or_none("name")?,
         accounts: row.whole("accounts")?,
         active_accounts: row.whole("active_accounts")?,
         rooms: row.whole("rooms")?,

@@ -6,19 +6,16 @@ use chat::{AccountId, Organization, OrganizationId, Plan, PortError, PortResult,
 use import::{Account, Membership};
 use serde::Serialize;
 
-use super::SqlDirectory;
 use super::owned::stored;
+use super::{STATEMENT_ROWS_MAX, SqlDirectory};
 use crate::database::{Tx, json};
 
-/// Rows of one statement at most; a larger batch is several statements of its transaction.
-const STATEMENT_ROWS_MAX: usize = 1_024;
-
 /// What differs between the dialects.
-struct Statements {
-    put_organizations: &'static str,
-    put_accounts: &'static str,
-    put_rooms: &'static str,
-    join: &'static str,
+pub(super) struct Statements {
+    pub(super) put_organizations: &'static str,
+    pub(super) put_accounts: &'static str,
+    pub(super) put_rooms: &'static str,
+    pub(super) join: &'static str,
     leave: &'static str,
 }
 
@@ -97,25 +94,15 @@ impl SqlDirectory {
     ///
     /// As all writes: refused on a chat's directory.
     pub async fn put_organizations(&self, organizations: &[Organization]) -> PortResult<()> {
-        let mut rows: BTreeMap<i64, (i64, &str, i64)> = BTreeMap::new();
-        for organization in organizations {
-            let version = i64::try_from(organization.plan_version)
-                .map_err(|_| PortError::refused(format!("organization {}: plan version too large", organization.id)))?;
-            let id = organization.id.as_i64();
-            rows.insert(id, (id, organization.plan.as_str(), version));
-        }
-        self.write(self.statements().put_organizations, &values(rows), &[]).await
+        self.write(self.statements().put_organizations, &organization_rows(organizations)?, &[]).await
     }
 
     /// Adds accounts or changes known ones: to which organization they belong and whether they are active. Their organizations
     /// must be known. Of an account that stands twice the last entry counts.
     pub async fn put_accounts(&self, accounts: &[Account]) -> PortResult<()> {
-        let rows: BTreeMap<i64, (i64, i64, u8)> = accounts
-            .iter()
-            .map(|a| (a.id.as_i64(), (a.id.as_i64(), a.organization.as_i64(), u8::from(a.active))))
-            .collect();
-        let organizations = rows.values().map(|(_, organization, _)| *organization).collect();
-        self.write(self.statements().put_accounts, &values(rows), &[(Known::Organization, organizations)]).await
+        let rows = account_rows(accounts);
+        let organizations = rows.iter().map(|(_, organization, _)| *organization).collect();
+        self.write(self.statements().put_accounts, &rows, &[(Known::Organization, organizations)]).await
     }
 
     /// Adds rooms; known ones stay as they are.
@@ -170,11 +157,11 @@ impl SqlDirectory {
         self.change(Known::Account, account.as_i64(), sql, &[("active", i64::from(active).into())], &[]).await
     }
 
-    fn statements(&self) -> &'static Statements {
+    pub(super) fn statements(&self) -> &'static Statements {
         self.database.pick(&MYSQL, &POSTGRES)
     }
 
-    async fn begin(&self) -> PortResult<Tx> {
+    pub(super) async fn begin(&self) -> PortResult<Tx> {
         self.check_owned()?;
         self.database.begin().await
     }
@@ -242,12 +229,26 @@ impl SqlDirectory {
     }
 }
 
-fn values<T>(rows: BTreeMap<i64, T>) -> Vec<T> {
-    rows.into_values().collect()
+/// Id, plan and plan version, in the order of the primary key; of an organization that stands twice the last.
+pub(super) fn organization_rows(organizations: &[Organization]) -> PortResult<Vec<(i64, &'static str, i64)>> {
+    let mut rows = BTreeMap::new();
+    for organization in organizations {
+        let version = i64::try_from(organization.plan_version)
+            .map_err(|_| PortError::refused(format!("organization {}: plan version too large", organization.id)))?;
+        let id = organization.id.as_i64();
+        rows.insert(id, (id, organization.plan.as_str(), version));
+    }
+    Ok(rows.into_values().collect())
+}
+
+/// Id, organization and whether active, in the order of the primary key; of an account that stands twice the last.
+pub(super) fn account_rows(accounts: &[Account]) -> Vec<(i64, i64, u8)> {
+    let row = |a: &Account| (a.id.as_i64(), (a.id.as_i64(), a.organization.as_i64(), u8::from(a.active)));
+    accounts.iter().map(row).collect::<BTreeMap<_, _>>().into_values().collect()
 }
 
 /// Account and room, in the order of the primary key, each pair once.
-fn pairs(memberships: &[Membership]) -> Vec<(i64, i64)> {
+pub(super) fn pairs(memberships: &[Membership]) -> Vec<(i64, i64)> {
     let pairs: BTreeSet<(i64, i64)> = memberships.iter().map(|m| (m.account.as_i64(), m.room.as_i64())).collect();
     pairs.into_iter().collect()
 }
