@@ -15,11 +15,13 @@ mod systems;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use aws::{DynamoDbLoad, DynamoDbState, store_epoch};
 use chat::{Epoch, Messages};
 use embedded::{DataDir, EmbeddedDump, EmbeddedLoad, MapSize, OpenError};
-use import::NameKind;
 use import::export::ExportSource;
+use import::{JoinedLoad, Load, NameKind};
 use jobs::Ports;
+use sql::SqlLoad;
 
 use self::systems::Systems;
 use crate::exit::{self, Failure};
@@ -77,7 +79,12 @@ pub(crate) async fn open_messages(settings: &Settings, command: &str) -> Result<
 
 /// Opens everything that an export reads, and keeps imports out meanwhile.
 pub(crate) async fn open_export(settings: &Settings) -> Result<(ExportSource, Option<DataDir>), Failure> {
-    only_embedded(settings, "export reads")?;
+    let embedded = matches!(settings.directory, DirectoryAdapter::Embedded {})
+        && matches!(settings.messages, MessagesAdapter::Embedded {});
+    if !embedded {
+        let words = "export reads embedded stores only: set directory.adapter and messages.adapter to embedded";
+        return Err(Failure::new(exit::CONFIGURATION, anyhow::anyhow!(words)));
+    }
     // A directory that holds nothing is an error, and is not made: only then it is opened so that no import comes in between.
     drop(Systems::open(settings, Access::Read, "export").await?);
     let systems = Systems::open(settings, Access::Write, "export").await?;
@@ -92,7 +99,7 @@ pub(crate) async fn open_export(settings: &Settings) -> Result<(ExportSource, Op
 /// Where an import goes.
 pub(crate) struct OpenedImport {
     pub(crate) ledger: Arc<dyn chat::Ledger>,
-    pub(crate) load: EmbeddedLoad,
+    pub(crate) load: Box<dyn Load>,
     /// The epoch that is fixed already, if any.
     pub(crate) epoch: Option<Epoch>,
     /// A folder with the room for temporary files.
@@ -102,16 +109,30 @@ pub(crate) struct OpenedImport {
 
 /// Opens the stores for an import.
 pub(crate) async fn open_import(settings: &Settings) -> Result<OpenedImport, Failure> {
-    only_embedded(settings, "import writes")?;
     let systems = Systems::open(settings, Access::Exclusive, "import").await?;
     let ledger = ports::ledger(&systems).await?;
     // Made with it, so that readers find them.
     ports::limits(&systems)?;
     ports::queues(&systems).await?;
-    let data_dir = systems.data_dir()?;
-    let load = EmbeddedLoad::open(data_dir, MapSize::default()).await?;
-    let epoch = ports::fixed_epoch(settings, data_dir)?;
-    let scratch = data_dir.path().to_owned();
+    let (load, epoch, scratch): (Box<dyn Load>, _, _) = match (&settings.directory, &settings.messages) {
+        (DirectoryAdapter::Embedded {}, MessagesAdapter::Embedded {}) => {
+            let data_dir = systems.data_dir()?;
+            let load = EmbeddedLoad::open(data_dir, MapSize::default()).await?;
+            (Box::new(load), ports::fixed_epoch(settings, data_dir)?, data_dir.path().to_owned())
+        }
+        (DirectoryAdapter::Sql { .. }, MessagesAdapter::DynamoDb { .. }) => {
+            let directory = Box::new(SqlLoad::new(&ports::open_sql_directory(settings).await?)?);
+            let db = systems.dynamodb()?;
+            let load = JoinedLoad::new(directory, Box::new(DynamoDbLoad::new(db)), Some(ports::heads(&systems).await?));
+            let fixed = store_epoch(&DynamoDbState::new(db.clone())).await?;
+            (Box::new(load), settings.epoch()?.or(fixed), std::env::temp_dir())
+        }
+        _ => {
+            let words = "an import writes both directory and messages to embedded stores, or the directory to sql and the \
+                         messages to dynamodb: set directory.adapter and messages.adapter so";
+            return Err(Failure::new(exit::CONFIGURATION, anyhow::anyhow!(words)));
+        }
+    };
     Ok(OpenedImport { ledger, load, epoch, scratch, _data_dir: systems.keep() })
 }
 
@@ -124,16 +145,6 @@ pub(crate) async fn import_facts(settings: &Settings) -> Result<(PathBuf, Option
     let systems = Systems::open(settings, Access::Read, "import").await?;
     let data_dir = systems.data_dir()?;
     Ok((data_dir.path().to_owned(), ports::fixed_epoch(settings, data_dir)?))
-}
-
-fn only_embedded(settings: &Settings, what: &str) -> Result<(), Failure> {
-    let embedded = matches!(settings.directory, DirectoryAdapter::Embedded {})
-        && matches!(settings.messages, MessagesAdapter::Embedded {});
-    if embedded {
-        return Ok(());
-    }
-    let words = anyhow::anyhow!("{what} only embedded stores: set directory.adapter and messages.adapter to embedded");
-    Err(Failure::new(exit::CONFIGURATION, words))
 }
 
 impl From<OpenError> for Failure {

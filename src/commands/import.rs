@@ -43,6 +43,9 @@ pub(crate) struct ImportArgs {
     /// Leave out messages written before this instant, such as 2026-01-01T00:00:00Z: what no policy shows need not be stored
     #[arg(long, value_name = "INSTANT")]
     messages_since: Option<Timestamp>,
+    /// Leave out messages written at this instant or later
+    #[arg(long, value_name = "INSTANT")]
+    messages_before: Option<Timestamp>,
     /// Read and check everything, change nothing
     #[arg(long)]
     dry_run: bool,
@@ -57,7 +60,8 @@ pub(crate) async fn run(app: &App, args: &ImportArgs) -> Outcome {
         return Ok(exit::DONE);
     }
     let input = Input::new(&args.paths, args.mapping.as_deref())?;
-    let wanted = Wanted { skip_bad: args.skip_bad, messages_since: args.messages_since };
+    let &ImportArgs { skip_bad, messages_since, messages_before, .. } = args;
+    let wanted = Wanted { skip_bad, messages_since, messages_before };
     let report = if args.dry_run {
         check(app, &input, wanted).await?
     } else {
@@ -124,12 +128,13 @@ impl Input {
 struct Wanted {
     skip_bad: bool,
     messages_since: Option<Timestamp>,
+    messages_before: Option<Timestamp>,
 }
 
 impl Wanted {
     fn options(self, scratch: PathBuf, epoch: Option<Epoch>) -> ImportOptions {
-        let Self { skip_bad, messages_since } = self;
-        ImportOptions { skip_bad, messages_since, epoch, ..ImportOptions::new(scratch) }
+        let Self { skip_bad, messages_since, messages_before } = self;
+        ImportOptions { skip_bad, messages_since, messages_before, epoch, ..ImportOptions::new(scratch) }
     }
 }
 
@@ -161,14 +166,14 @@ async fn import_into(app: &App, input: &Input, wanted: Wanted, opened: OpenedImp
 /// Reads and checks everything as an import would, and changes nothing.
 async fn check(app: &App, input: &Input, wanted: Wanted) -> Result<ImportReport, Failure> {
     let (scratch, epoch) = wiring::import_facts(&app.settings).await?;
-    read(app, input, wanted.options(scratch, epoch), Discard).await
+    read(app, input, wanted.options(scratch, epoch), Box::new(Discard)).await
 }
 
 async fn read(
     app: &App,
     input: &Input,
     options: ImportOptions,
-    mut load: impl Load + 'static,
+    mut load: Box<dyn Load>,
 ) -> Result<ImportReport, Failure> {
     let mut shown: Option<(Stage, Progress)> = None;
     let quiet = app.json;
@@ -189,8 +194,10 @@ async fn read(
     let input = input.clone();
     let importing = tokio::spawn(async move {
         match &input {
-            Input::Folder(folder) => import::import(folder, &options, &mut load, &mut show).await,
-            Input::Files(mapping, paths) => import::import_mapped(mapping, paths, &options, &mut load, &mut show).await,
+            Input::Folder(folder) => import::import(folder, &options, &mut *load, &mut show).await,
+            Input::Files(mapping, paths) => {
+                import::import_mapped(mapping, paths, &options, &mut *load, &mut show).await
+            }
         }
     });
     tokio::select! {
@@ -232,8 +239,8 @@ fn print(report: &ImportReport) {
     say!("{}\n", table(&columns, rows));
     say!("epoch of the message ids: {}", report.epoch.0);
     say!("messages: {} live, {} deleted", thousands(report.live_messages), thousands(report.deleted_messages));
-    if report.older_messages > 0 {
-        say!("messages left out as older: {}", thousands(report.older_messages));
+    if report.unwanted_messages > 0 {
+        say!("messages left out as too old or too new: {}", thousands(report.unwanted_messages));
     }
     if report.bodies > 0 {
         say!("authors and bodies of messages: {}", thousands(report.bodies));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use aws::{DynamoDbLimits, DynamoDbLiveIds, SqsQueue};
+use aws::{DynamoDbLimits, DynamoDbLiveIds, DynamoDbState, SqsQueue, fix_epoch, store_epoch};
 use chat::{Directory, Epoch, Heads, Ledger, Limits, LiveIds, Messages, NoHeads, OwnedDirectory, PortError};
 use embedded::{
     Access, DataDir, LmdbHeads, LmdbLimits, LmdbLiveIds, LmdbMessages, MapSize, OpenError, PackedIndex,
@@ -35,14 +35,29 @@ pub(super) async fn directory(systems: &Systems<'_>) -> Result<OpenedDirectory, 
     match &systems.settings.directory {
         DirectoryAdapter::Embedded {} => Ok(OpenedDirectory::of(whole_directory(systems.data_dir()?).await?)),
         DirectoryAdapter::Sql { .. } => {
-            let (database, queries) = sql_directory(systems.settings)?;
-            let opened = match queries {
-                None => SqlDirectory::open(&database).await,
-                Some(queries) => SqlDirectory::open_chat(&database, &queries).await,
-            };
-            Ok(OpenedDirectory::of(opened.map_err(|error| opening("directory", error))?))
+            let directory = open_sql_directory(systems.settings).await?;
+            check_whole(directory.unfinished_import().await?)?;
+            Ok(OpenedDirectory::of(directory))
         }
     }
+}
+
+/// Opens a directory in a database, ours or a chat's.
+pub(super) async fn open_sql_directory(settings: &Settings) -> Result<SqlDirectory, Failure> {
+    let (database, queries) = sql_directory(settings)?;
+    let opened = match queries {
+        None => SqlDirectory::open(&database).await,
+        Some(queries) => SqlDirectory::open_chat(&database, &queries).await,
+    };
+    opened.map_err(|error| opening("directory", error))
+}
+
+fn check_whole(unfinished: bool) -> Result<(), Failure> {
+    if !unfinished {
+        return Ok(());
+    }
+    let words = anyhow::anyhow!("an import is not finished: run the same `lanner import` again");
+    Err(Failure::new(exit::TEMPORARY, words))
 }
 
 /// The database of the directory, with the queries where it is a chat's.
@@ -88,31 +103,29 @@ pub(super) fn sql_directory(settings: &Settings) -> Result<(sql::SqlSettings, Op
 /// Opens the embedded directory; refuses one whose import is not finished.
 pub(super) async fn whole_directory(data_dir: &DataDir) -> Result<SqliteDirectory, Failure> {
     let directory = SqliteDirectory::open(data_dir).await?;
-    if directory.unfinished_import().await? {
-        return Err(Failure::new(
-            exit::TEMPORARY,
-            anyhow::anyhow!("an import is not finished: run the same `lanner import` again"),
-        ));
-    }
+    check_whole(directory.unfinished_import().await?)?;
     Ok(directory)
 }
 
-/// The names of a directory, where it keeps some.
-pub(super) struct Names(Option<SqliteDirectory>);
+/// The names that a directory keeps.
+pub(super) enum Names {
+    Embedded(SqliteDirectory),
+    Sql(SqlDirectory),
+}
 
 impl Names {
     pub(super) async fn open(systems: &Systems<'_>) -> Result<Self, Failure> {
-        Ok(Self(match &systems.settings.directory {
-            DirectoryAdapter::Embedded {} => Some(SqliteDirectory::open(systems.data_dir()?).await?),
-            DirectoryAdapter::Sql { .. } => None,
-        }))
+        Ok(match &systems.settings.directory {
+            DirectoryAdapter::Embedded {} => Self::Embedded(SqliteDirectory::open(systems.data_dir()?).await?),
+            DirectoryAdapter::Sql { .. } => Self::Sql(open_sql_directory(systems.settings).await?),
+        })
     }
 
     /// In the order of the question.
     pub(super) async fn of(&self, kind: NameKind, ids: &[u64]) -> Result<Vec<Option<String>>, Failure> {
-        match &self.0 {
-            Some(directory) => Ok(directory.names_of(kind, ids).await?),
-            None => Ok(vec![None; ids.len()]),
+        match self {
+            Self::Embedded(directory) => Ok(directory.names_of(kind, ids).await?),
+            Self::Sql(directory) => Ok(directory.names_of(kind, ids).await?),
         }
     }
 }
@@ -234,7 +247,18 @@ pub(super) async fn epoch(systems: &Systems<'_>, access: Access) -> Result<Epoch
             }
             Ok(epoch)
         }
-        MessagesAdapter::DynamoDb { .. } | MessagesAdapter::Sql { .. } => Ok(settings.epoch()?.unwrap_or_default()),
+        MessagesAdapter::DynamoDb { .. } => {
+            let state = DynamoDbState::new(systems.dynamodb()?.clone());
+            let asked = settings.epoch()?;
+            let fixed = store_epoch(&state).await.map_err(|error| opening("messages", error))?;
+            let epoch = asked.or(fixed).unwrap_or_default();
+            // Confirms what is fixed, too.
+            if access != Access::Read || (asked.is_some() && fixed.is_some()) {
+                fix_epoch(&state, epoch).await.map_err(|error| opening("store.epoch", error))?;
+            }
+            Ok(epoch)
+        }
+        MessagesAdapter::Sql { .. } => Ok(settings.epoch()?.unwrap_or_default()),
     }
 }
 

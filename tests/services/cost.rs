@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chat::ledger::{Filter, State};
 use chat::visibility::Window;
-use chat::{Directory, LiveIds, MessageId, OrganizationId, PageRequest, RoomId, RunId};
+use chat::{MessageId, OrganizationId, PageRequest, RoomId, RunId};
 use jobs::Ports;
 use jobs::limits::{StageSettings, Until, collect_rooms, extract_organizations, merge_newest, wait_until_finished};
 use support::SqlServer;

@@ -51,9 +51,13 @@ impl Lean {
     /// The arguments that import it.
     pub(super) fn import_line(&self) -> String {
         let all = number_from_env("LANNER_SCHEDULES", 10) > 100;
-        let since = self.as_of.minus_millis(DAYS * DAY_MS);
-        let since = if all { String::new() } else { format!(" --messages-since {since}") };
-        format!("import {}{since}", self.folder.display())
+        let folder = self.folder.display();
+        if all {
+            return format!("import {folder}");
+        }
+        // A day after the instant, too: what is newer must not count.
+        let (since, before) = (self.as_of.minus_millis(DAYS * DAY_MS), self.as_of.plus_millis(DAY_MS));
+        format!("import {folder} --messages-since {since} --messages-before {before}")
     }
 }
 

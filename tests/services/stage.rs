@@ -68,8 +68,8 @@ impl Stage {
     /// A run as the ledger has it, past the binary.
     pub(super) async fn look(&self, run: &str) -> (Option<Progress>, Vec<RunOrganization>) {
         let run: RunId = run.parse().expect("a run id");
-        let ledger = SqlLedger::open(&SqlSettings::new(SqlUrl::new(&self.services.sql_url).expect("an address")));
-        let ledger = ledger.await.expect("the ledger");
+        let database = SqlSettings::new(SqlUrl::new(&self.services.sql_url).expect("an address"));
+        let ledger = SqlLedger::open(&database).await.expect("the ledger");
         let progress = ledger.progress(&run).await.expect("progress");
         let rows = ledger.organizations(&run, &Filter::default(), 1_000_000).await.expect("the organizations");
         (progress, rows)

@@ -23,14 +23,14 @@ pub(crate) async fn load(work: &mut Work<'_>, load: &mut dyn Load) -> Result<(),
     let total = work.report.tables.get(&Table::Messages).map(|table| table.rows);
     work.begin(Stage::LoadBodies, total);
     let failed = |source| ImportError::Load { what: "what messages say", source };
-    let oldest = work.oldest_message();
+    let wanted = work.wanted_messages();
     let mut batch = tables::Batch::default();
     let (mut bodies, mut bytes, mut rows, mut told) = (Vec::new(), 0, 0, 0);
     while reader.read(&mut batch)? {
         for row in batch.good_rows() {
             if let [room, id, _, author, ..] = &batch.columns[..] {
                 let (room, id) = (RoomId::from_bits(room[row]), MessageId::from_bits(id[row]));
-                if id < oldest {
+                if !wanted.contains(&id) {
                     continue;
                 }
                 let author = Some(author[row]).filter(|author| *author != NO_ID).map(AccountId::from_bits);

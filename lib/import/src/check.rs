@@ -1,8 +1,8 @@
 //! Reads a table into a sorter and makes its rows distinct.
 
-use std::io;
+use std::{io, ops::RangeInclusive};
 
-use chat::MessageId;
+use chat::{MessageId, Timestamp};
 use tokio::time::Instant;
 
 use crate::{
@@ -61,9 +61,16 @@ impl Work<'_> {
         }
     }
 
-    /// The first message id that is wanted.
-    pub(crate) fn oldest_message(&self) -> MessageId {
-        self.options.messages_since.map_or(MessageId::from_bits(0), |since| self.folder.epoch.first_id(since))
+    /// The message ids that are wanted.
+    pub(crate) fn wanted_messages(&self) -> RangeInclusive<MessageId> {
+        let first = |at: Option<Timestamp>| at.map(|at| self.folder.epoch.first_id(at));
+        let from = first(self.options.messages_since).unwrap_or(MessageId::from_bits(0));
+        match first(self.options.messages_before).map(MessageId::previous) {
+            None => from..=MessageId::MAX,
+            Some(Some(last)) => from..=last,
+            // Before the first of all ids there is none.
+            Some(None) => MessageId::MAX..=MessageId::from_bits(0),
+        }
     }
 
     /// Reads `table` and gives every row that is good by itself to `take`, as its pair (see [`Table::pair`]).

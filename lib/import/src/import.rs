@@ -35,12 +35,21 @@ pub struct ImportOptions {
     pub epoch: Option<chat::Epoch>,
     /// Messages written before this instant are left out, as if the files did not hold them.
     pub messages_since: Option<chat::Timestamp>,
+    /// Messages written at this instant or after it are left out.
+    pub messages_before: Option<chat::Timestamp>,
 }
 
 impl ImportOptions {
     /// Stops at bad rows; sorts 4,194,304 rows at a time (128 MiB).
     pub fn new(scratch_dir: impl Into<PathBuf>) -> Self {
-        Self { scratch_dir: scratch_dir.into(), skip_bad: false, sort_rows: 4 << 20, epoch: None, messages_since: None }
+        Self {
+            scratch_dir: scratch_dir.into(),
+            skip_bad: false,
+            sort_rows: 4 << 20,
+            epoch: None,
+            messages_since: None,
+            messages_before: None,
+        }
     }
 }
 
@@ -123,7 +132,7 @@ async fn run(
         organization_rooms: 0,
         live_messages: 0,
         deleted_messages: 0,
-        older_messages: 0,
+        unwanted_messages: 0,
         bodies: 0,
         message_ids: None,
         resumed_after: None,

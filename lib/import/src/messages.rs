@@ -27,17 +27,17 @@ impl Messages {
         let mut by_room = work.sorter();
         // Where ids only grow, none stands twice: nothing more needs to be checked but the rooms.
         let (mut last, mut growing) = (None, true);
-        let (oldest, mut older) = (work.oldest_message().get(), 0);
+        let (wanted, mut unwanted) = (work.wanted_messages(), 0);
         let mut checked = work.read(Table::Messages, Stage::Messages, |room, value| {
-            if value >> 1 < oldest {
-                older += 1;
+            if !wanted.contains(&MessageId::from_bits(value >> 1)) {
+                unwanted += 1;
                 return Ok(());
             }
             growing &= last < Some(value >> 1);
             last = Some(value >> 1);
             by_room.push(room, value)
         })?;
-        work.report.older_messages = older;
+        work.report.unwanted_messages = unwanted;
         let mut by_room = by_room.finish()?;
         work.begin(Stage::CheckMessages, Some(by_room.rows()));
         let mut by_id = work.sorter();

@@ -80,8 +80,8 @@ pub struct ImportReport {
     pub live_messages: u64,
     /// Messages that are deleted.
     pub deleted_messages: u64,
-    /// Rows of messages written before the instant since which messages were wanted.
-    pub older_messages: u64,
+    /// Rows of messages that were written before or after those that were wanted.
+    pub unwanted_messages: u64,
     /// Messages whose author and body were handed to the store.
     pub bodies: u64,
     /// The smallest and the largest id of a message.

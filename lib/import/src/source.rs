@@ -90,8 +90,8 @@ impl Folder {
     /// file, not all bytes: what depends on it (where an interrupted load goes on) is worth no second reading.
     pub(crate) fn fingerprint(&self, options: &ImportOptions) -> Result<u64, ImportError> {
         let mut hasher = DefaultHasher::new();
-        let since_ms = options.messages_since.map(Timestamp::as_millis);
-        (options.skip_bad, since_ms, self.epoch.0.as_millis(), self.salt).hash(&mut hasher);
+        let wanted = (options.messages_since, options.messages_before);
+        (options.skip_bad, wanted, self.epoch.0.as_millis(), self.salt).hash(&mut hasher);
         for path in &self.sources {
             let tail = || {
                 let mut opened = File::open(path)?;

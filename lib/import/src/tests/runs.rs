@@ -171,19 +171,20 @@ async fn the_report_tells_what_was_done_and_what_was_not_looked_at() {
 }
 
 #[tokio::test]
-async fn messages_before_an_instant_are_as_if_they_were_not_there() {
-    let instant = chat::Epoch::default().0.plus_millis(3);
+async fn messages_before_or_after_those_wanted_are_as_if_they_were_not_there() {
+    let instant = |ms| Some(chat::Epoch::default().0.plus_millis(ms));
     let at = |ms: u64, counter: u64| ms << chat::MessageId::MILLIS_SHIFT | counter;
     let rows = |ids: &[(u64, u64)]| {
         let rows = ids.iter().map(|(room, id)| format!("{room},{id},false,10,text\n"));
         format!("room_id,message_id,deleted,author,body\n{}", rows.collect::<String>())
     };
     let newer = [(101, at(3, 0)), (102, at(4, 1))];
-    let all = rows(&[newer[0], (101, at(2, 4_000_000)), newer[1], (103, at(0, 1))]);
+    let all = rows(&[newer[0], (101, at(2, 4_000_000)), newer[1], (103, at(0, 1)), (103, at(5, 0))]);
     let dir = csv_folder(&[("messages", &all)]);
-    let options = ImportOptions { messages_since: Some(instant), ..ImportOptions::new(dir.path()) };
+    let options =
+        ImportOptions { messages_since: instant(3), messages_before: instant(5), ..ImportOptions::new(dir.path()) };
     let mut store = Memory::default();
     let report = import(dir.path(), &options, &mut store, &mut |_| {}).await.expect("an import");
-    assert_eq!((report.older_messages, report.live_messages, report.bodies), (2, 2, 2));
+    assert_eq!((report.unwanted_messages, report.live_messages, report.bodies), (3, 2, 2));
     assert_eq!(store.visible, imported(&csv_folder(&[("messages", &rows(&newer))])).await);
 }
