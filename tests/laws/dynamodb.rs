@@ -2,9 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use aws::{DynamoDbLimits, DynamoDbLiveIds, DynamoDbMessages, MessageRow, provision};
+use aws::{
+    DynamoDbLimits, DynamoDbLiveIds, DynamoDbLoad, DynamoDbMessages, DynamoDbState, MessageRow, fix_epoch, provision,
+    store_epoch,
+};
 use chat::newest::{Room, newest};
 use chat::{Epoch, Limits, LiveIds, MessageId, OrganizationId, PageRequest, Policy, RoomId};
+use import::{LoadMessages as _, RoomMessages, Source};
 use support::waiting::not_run;
 use tempfile::TempDir;
 
@@ -127,6 +131,57 @@ async fn a_load_keeps_tombstones() {
     messages.load(&[dead(2), live(room(1), id(2)), live(room(1), id(3)), dead(3), said]).await.expect("loaded");
     messages.load(&[live(room(1), id(2)), live(room(1), id(4))]).await.expect("loaded");
     assert_eq!(ids_of(&live_ids, room(1)).await, BTreeSet::from([id(1), id(4)]));
+}
+
+/// What was durable before the last request is not given again, to the same source alone and only where that is wanted.
+#[tokio::test]
+async fn a_load_goes_on_behind_the_last_durable_room() {
+    let folder = TempDir::new().expect("a folder");
+    let db = dynamodb_or_return!(folder, Way::Straight);
+    let source = |fingerprint| Source { epoch: Epoch::default(), fingerprint };
+    let messages = |number| RoomMessages { room: room(number), live: vec![id(number)], tombstoned: vec![] };
+    let mut killed = DynamoDbLoad::new(&db);
+    assert_eq!(killed.begin(&source(1), true).await.expect("begun"), None);
+    for number in 1..=3 {
+        killed.messages(&[messages(number)]).await.expect("messages");
+    }
+    drop(killed);
+    for (fingerprint, resume, after) in [(1, true, Some(room(2))), (1, false, None), (2, true, None)] {
+        let begun = DynamoDbLoad::new(&db).begin(&source(fingerprint), resume).await;
+        assert_eq!(begun.expect("begun"), after, "source {fingerprint}, resume {resume}");
+    }
+    let mut again = DynamoDbLoad::new(&db);
+    again.begin(&source(1), true).await.expect("begun");
+    again.messages(&[messages(3)]).await.expect("messages");
+    again.finish().await.expect("finished");
+    assert_eq!(DynamoDbLoad::new(&db).begin(&source(1), true).await.expect("begun"), None);
+    let live_ids = DynamoDbLiveIds::new(db);
+    for number in 1..=3 {
+        assert_eq!(ids_of(&live_ids, room(number)).await, BTreeSet::from([id(number)]));
+    }
+}
+
+/// Whoever is first fixes the epoch; everybody else agrees or is refused.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_epoch_is_fixed_once() {
+    let folder = TempDir::new().expect("a folder");
+    let db = dynamodb_or_return!(folder, Way::Straight);
+    let state = DynamoDbState::new(db);
+    assert_eq!(store_epoch(&state).await.expect("read"), None);
+    let asked: Vec<Epoch> = (0..8).map(|day| Epoch(Epoch::default().0.plus_millis(day % 2 * 86_400_000))).collect();
+    let fixing: Vec<_> = asked.iter().map(|epoch| fix_epoch(&state, *epoch)).collect();
+    let answers = futures::future::join_all(fixing).await;
+    let fixed = store_epoch(&state).await.expect("read").expect("it is fixed");
+    for (asked, answer) in asked.into_iter().zip(answers) {
+        match answer {
+            Ok(()) => assert_eq!(asked, fixed),
+            Err(e) => {
+                assert_ne!(asked, fixed, "{e:?}");
+                assert_eq!(e.class(), "refused");
+                assert!(e.to_string().contains(&fixed.0.to_string()), "{e}");
+            }
+        }
+    }
 }
 
 #[tokio::test]

@@ -40,14 +40,8 @@ pub async fn fix_epoch(state: &DynamoDbState, epoch: Epoch) -> PortResult<()> {
     let value = epoch.0.to_string();
     let write = Write { key: KEY, value: value.as_bytes(), expected: Expected::Nothing, lives_for: None };
     match state.put(write).await {
-        Ok(_) => Ok(()),
         // Somebody else was faster.
-        Err(StateError::Conflict { .. }) => store_epoch(state).await?.map_or_else(|| fixed_and_gone(state), agree),
-        Err(e) => Err(port_error(e)),
+        Err(e @ StateError::Conflict { .. }) => store_epoch(state).await?.map_or(Err(port_error(e)), agree),
+        written => written.map(drop).map_err(port_error),
     }
-}
-
-/// Records of the store are never deleted.
-fn fixed_and_gone(state: &DynamoDbState) -> PortResult<()> {
-    Err(PortError::Conflict { what: format!("table {}: the record {KEY} comes and goes", state.table()) })
 }

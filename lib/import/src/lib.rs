@@ -2,7 +2,8 @@
 //!
 //! The folder holds `organizations`, `accounts`, `rooms`, `memberships` and `messages`, each as `.parquet` or as `.csv` with a
 //! header, rows in any order, and perhaps `names` and a `meta.json` with `epoch_ms`. Any other file with one message a line is
-//! read by a [`Mapping`]. [`import()`] and [`import_mapped()`] do everything; where the rows go is a [`Load`], implemented by the store.
+//! read by a [`Mapping`]. [`import()`] and [`import_mapped()`] do everything; where the rows go is a [`Load`], implemented by the store,
+//! or a [`JoinedLoad`] of a directory here and messages there.
 //!
 //! The other way round, [`export()`] writes a store, read through its port [`Dump`], as such a folder.
 //!
