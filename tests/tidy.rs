@@ -108,8 +108,19 @@ fn every_job_is_a_file_a_subcommand_and_a_path_test() {
 #[test]
 fn every_adapter_stands_under_the_laws_of_its_port() {
     let laws: String = files("tests/laws", "rs").into_iter().map(read).collect();
-    let ports =
-        ["Directory", "OwnedDirectory", "Dump", "LiveIds", "Heads", "Messages", "Limits", "Ledger", "Queue", "State"];
+    let ports = [
+        "Directory",
+        "OwnedDirectory",
+        "Memberships",
+        "Dump",
+        "LiveIds",
+        "Heads",
+        "Messages",
+        "Limits",
+        "Ledger",
+        "Queue",
+        "State",
+    ];
     let mut adapters = 0;
     for file in files("lib", "rs") {
         let text = read(&file);

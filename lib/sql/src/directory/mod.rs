@@ -2,6 +2,7 @@
 //!
 //! The directory is ours, with our tables and a writer, or an existing chat's, read by configured queries and never written.
 
+mod memberships;
 mod owned;
 mod queries;
 mod write;
@@ -20,12 +21,20 @@ use crate::row::Row;
 
 const SCHEMA: Schema = Schema {
     table: "_lanner_directory_migrations",
-    migrations: &[(
-        1,
-        "directory",
-        include_str!("../../migrations/mysql/directory_0001.sql"),
-        include_str!("../../migrations/postgres/directory_0001.sql"),
-    )],
+    migrations: &[
+        (
+            1,
+            "directory",
+            include_str!("../../migrations/mysql/directory_0001.sql"),
+            include_str!("../../migrations/postgres/directory_0001.sql"),
+        ),
+        (
+            2,
+            "positions",
+            include_str!("../../migrations/mysql/directory_0002.sql"),
+            include_str!("../../migrations/postgres/directory_0002.sql"),
+        ),
+    ],
 };
 
 /// Ids that one query asks for at most.

@@ -11,15 +11,14 @@ use super::owned::stored;
 use crate::database::{Tx, json};
 
 /// Rows of one statement at most; a larger batch is several statements of its transaction.
-const STATEMENT_ROWS_MAX: usize = 1_024;
+pub(super) const STATEMENT_ROWS_MAX: usize = 1_024;
 
 /// What differs between the dialects.
-struct Statements {
+pub(super) struct Statements {
     put_organizations: &'static str,
     put_accounts: &'static str,
-    put_rooms: &'static str,
-    join: &'static str,
-    leave: &'static str,
+    pub(super) put_rooms: &'static str,
+    pub(super) put_memberships: &'static str,
 }
 
 // On MySQL the assignments after ON DUPLICATE KEY UPDATE are made from left to right: the version is counted before the plan
@@ -44,16 +43,11 @@ const MYSQL: Statements = Statements {
     put_rooms: "
         INSERT INTO rooms (id) SELECT b.id FROM JSON_TABLE(:batch, '$[*]' COLUMNS (id BIGINT PATH '$')) AS b
         ON DUPLICATE KEY UPDATE id = VALUES(id)",
-    join: "
+    put_memberships: "
         INSERT INTO memberships (account, room)
         SELECT b.account, b.room
         FROM JSON_TABLE(:batch, '$[*]' COLUMNS (account BIGINT PATH '$[0]', room BIGINT PATH '$[1]')) AS b
         ON DUPLICATE KEY UPDATE account = VALUES(account)",
-    leave: "
-        DELETE m
-        FROM JSON_TABLE(:batch, '$[*]' COLUMNS (account BIGINT PATH '$[0]', room BIGINT PATH '$[1]')) AS b
-        STRAIGHT_JOIN memberships AS m
-        WHERE m.account = b.account AND m.room = b.room",
 };
 
 const POSTGRES: Statements = Statements {
@@ -71,14 +65,10 @@ const POSTGRES: Statements = Statements {
     put_rooms: "
         INSERT INTO rooms (id) SELECT value::bigint FROM json_array_elements_text(:batch::json) AS b(value)
         ON CONFLICT DO NOTHING",
-    join: "
+    put_memberships: "
         INSERT INTO memberships (account, room)
         SELECT (value ->> 0)::bigint, (value ->> 1)::bigint FROM json_array_elements(:batch::json) AS b(value)
         ON CONFLICT DO NOTHING",
-    leave: "
-        DELETE FROM memberships AS m
-        USING json_array_elements(:batch::json) AS b(value)
-        WHERE m.account = (b.value ->> 0)::bigint AND m.room = (b.value ->> 1)::bigint",
 };
 
 /// A table of things that others refer to.
@@ -108,7 +98,8 @@ impl SqlDirectory {
     }
 
     /// Adds accounts or changes known ones: to which organization they belong and whether they are active. Their organizations
-    /// must be known. Of an account that stands twice the last entry counts.
+    /// must be known. Of an account that stands twice the last entry counts. Memberships that were waiting for an account count
+    /// from here on.
     pub async fn put_accounts(&self, accounts: &[Account]) -> PortResult<()> {
         let rows: BTreeMap<i64, (i64, i64, u8)> = accounts
             .iter()
@@ -143,17 +134,13 @@ impl SqlDirectory {
         Ok(organization)
     }
 
-    /// Makes accounts members of rooms; who is one already stays. Accounts and rooms must be known.
-    pub async fn join(&self, memberships: &[Membership]) -> PortResult<()> {
+    /// Adds memberships as an import brings them: without a position, for a directory that no change was applied to. Accounts and
+    /// rooms must be known.
+    pub async fn put_memberships(&self, memberships: &[Membership]) -> PortResult<()> {
         let rows = pairs(memberships);
         let accounts = rows.iter().map(|(account, _)| *account).collect();
         let rooms = rows.iter().map(|(_, room)| *room).collect();
-        self.write(self.statements().join, &rows, &[(Known::Account, accounts), (Known::Room, rooms)]).await
-    }
-
-    /// Ends memberships; what is none is no error.
-    pub async fn leave(&self, memberships: &[Membership]) -> PortResult<()> {
-        self.write(self.statements().leave, &pairs(memberships), &[]).await
+        self.write(self.statements().put_memberships, &rows, &[(Known::Account, accounts), (Known::Room, rooms)]).await
     }
 
     /// Moves an account to another organization; its memberships go with it.
@@ -170,11 +157,11 @@ impl SqlDirectory {
         self.change(Known::Account, account.as_i64(), sql, &[("active", i64::from(active).into())], &[]).await
     }
 
-    fn statements(&self) -> &'static Statements {
+    pub(super) fn statements(&self) -> &'static Statements {
         self.database.pick(&MYSQL, &POSTGRES)
     }
 
-    async fn begin(&self) -> PortResult<Tx> {
+    pub(super) async fn begin(&self) -> PortResult<Tx> {
         self.check_owned()?;
         self.database.begin().await
     }
@@ -223,7 +210,7 @@ impl SqlDirectory {
         self.database.repeat(true, changed).await
     }
 
-    /// Refuses if one of `ids` is not there. The foreign keys see to it that it stays there.
+    /// Refuses if one of `ids` is not there.
     async fn find_all(&self, tx: &mut Tx, what: Known, ids: &BTreeSet<i64>) -> PortResult<()> {
         let sql = match what {
             Known::Organization => "SELECT id FROM organizations WHERE id IN (:ids)",
