@@ -4,6 +4,7 @@
 //! rules are fed. Pure: no runtime, no I/O, no vendor. Adapters implement the ports; jobs call them.
 //!
 //! - [`id`]: Snowflake message ids and the ids of everything else
+//! - [`position`]: the order of changes in a log
 //! - [`policy`], [`limit`]: how much may be seen, and the stored answer
 //! - [`visibility`]: the one place that decides whether a message may be seen
 //! - [`newest()`]: the newest N messages of many rooms together

@@ -49,8 +49,8 @@ pub enum RoomChange {
 ///   some of it may have taken effect; the same call again completes it.
 ///
 /// An import replaces the directory and with it everything that changes have brought, their positions included. Whoever applies
-/// a log on top begins where the imported state was taken, or further ahead: an older change would count as newer than the
-/// import until the ones after it have been applied as well.
+/// a log on top begins where the imported state was taken, or earlier: a change from before then counts as newer than the
+/// import, until those that came after it have been applied as well.
 ///
 /// The directory remembers the newest position of each room, and of each account that ever joined or left one since the room was
 /// last deleted. Batches are the caller's to bound.
