@@ -6,9 +6,9 @@ use support::waiting::not_run;
 use support::{SqlServer, scratch};
 use tempfile::TempDir;
 
-/// Takes the tables back to what the first version made, and fills them.
-fn first_version(server: SqlServer) -> String {
-    let version = match server {
+/// Takes the tables back to what they were before changes had positions, and fills them.
+fn before_positions(server: SqlServer) -> String {
+    let reference = match server {
         SqlServer::MySql => {
             "ALTER TABLE memberships ADD CONSTRAINT any_name FOREIGN KEY (account) REFERENCES accounts (id);"
         }
@@ -17,8 +17,8 @@ fn first_version(server: SqlServer) -> String {
     format!(
         "DROP TABLE room_positions;
          DROP TABLE membership_positions;
-         DELETE FROM _lanner_directory_migrations WHERE version > 1;
-         {version}
+         DELETE FROM _lanner_directory_migrations WHERE version = 3;
+         {reference}
          INSERT INTO organizations VALUES (1, 'free', 0);
          INSERT INTO accounts VALUES (10, 1, TRUE);
          INSERT INTO rooms VALUES (100), (101);
@@ -39,7 +39,7 @@ async fn brought_up_to_date(server: SqlServer) {
     };
     let settings = SqlSettings::new(SqlUrl::new(&url).expect("an address"));
     drop(SqlDirectory::open(&settings).await.expect("a directory"));
-    scratch::run_sql(server, &url, &first_version(server)).await.expect("the first version");
+    scratch::run_sql(server, &url, &before_positions(server)).await.expect("older tables");
 
     let directory = SqlDirectory::open(&settings).await.expect("brought up to date");
     assert_eq!(seen(&directory).await, [100, 101]);
@@ -52,11 +52,11 @@ async fn brought_up_to_date(server: SqlServer) {
 }
 
 #[tokio::test]
-async fn tables_of_the_first_version_keep_what_they_hold_on_mysql() {
+async fn tables_from_before_positions_keep_what_they_hold_on_mysql() {
     brought_up_to_date(SqlServer::MySql).await;
 }
 
 #[tokio::test]
-async fn tables_of_the_first_version_keep_what_they_hold_on_postgres() {
+async fn tables_from_before_positions_keep_what_they_hold_on_postgres() {
     brought_up_to_date(SqlServer::Postgres).await;
 }

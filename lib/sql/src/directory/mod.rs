@@ -29,10 +29,10 @@ const SCHEMA: Schema = Schema {
             include_str!("../../migrations/postgres/directory_0001.sql"),
         ),
         (
-            2,
+            3,
             "positions",
-            include_str!("../../migrations/mysql/directory_0002.sql"),
-            include_str!("../../migrations/postgres/directory_0002.sql"),
+            include_str!("../../migrations/mysql/directory_0003.sql"),
+            include_str!("../../migrations/postgres/directory_0003.sql"),
         ),
     ],
 };
