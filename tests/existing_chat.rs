@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use chat::{
-    Directory as _, Epoch, Head, MessageId, Organization, OrganizationId, Plan, Policy, RoomId, Timestamp, newest,
+    Directory as _, Epoch, Head, Memberships as _, MessageId, Organization, OrganizationId, Plan, Policy, RoomChange,
+    RoomId, Timestamp, newest,
 };
 use sql::{DirectoryQueries, SqlDirectory, SqlLiveIds, SqlSettings, SqlUrl};
-use support::{Program, SqlServer, scratch};
+use support::{Program, SqlServer, room_log, scratch};
 use tempfile::TempDir;
 
 /// A database with the tables and rows of an example, and its queries.
@@ -128,6 +129,11 @@ async fn a_chat_with_other_tables(server: SqlServer) {
 
     let refused = directory.put_rooms(&rooms(&[1])).await.expect_err("it is not ours");
     assert_eq!(refused.class(), "refused");
+    let change = room_log::next(RoomId::from_bits(100), RoomChange::Deleted);
+    for changes in [&[][..], &[change]] {
+        let refused = directory.apply(changes).await.expect_err("it is not ours");
+        assert!(refused.class() == "refused" && refused.to_string().contains("directory.owner = chat"), "{refused}");
+    }
 }
 
 async fn what_is_wrong_with_a_query(server: SqlServer) {

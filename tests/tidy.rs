@@ -113,6 +113,7 @@ fn every_adapter_stands_under_the_laws_of_its_port() {
         "OwnedDirectory",
         "LoadDirectory",
         "LoadMessages",
+        "Memberships",
         "Dump",
         "LiveIds",
         "Heads",

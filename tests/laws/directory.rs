@@ -3,25 +3,34 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
-use chat::{AccountId, Directory, Organization, OrganizationId, Plan, PortResult, RoomId};
+use chat::{AccountId, Directory, Memberships, Organization, OrganizationId, Plan, PortResult, RoomId};
 use import::{Account, Membership, Name};
-use support::retry;
+use support::{retry, room_log};
 
 use crate::random;
 use crate::suite::{Adapter, Prepared, laws};
 
 /// How the directory's content comes about. Each change can be read when it returns.
 #[async_trait]
-pub(crate) trait DirectoryWriter: Send + Sync {
+pub(crate) trait DirectoryWriter: Memberships {
     async fn put_organizations(&self, organizations: &[Organization]) -> PortResult<()>;
     async fn put_accounts(&self, accounts: &[Account]) -> PortResult<()>;
     async fn put_rooms(&self, rooms: &[RoomId]) -> PortResult<()>;
     async fn put_names(&self, names: &[Name]) -> PortResult<()>;
     async fn set_plan(&self, organization: OrganizationId, plan: Plan) -> PortResult<()>;
-    async fn join(&self, memberships: &[Membership]) -> PortResult<()>;
-    async fn leave(&self, memberships: &[Membership]) -> PortResult<()>;
+    async fn put_memberships(&self, memberships: &[Membership]) -> PortResult<()>;
     async fn transfer(&self, account: AccountId, organization: OrganizationId) -> PortResult<()>;
     async fn set_active(&self, account: AccountId, active: bool) -> PortResult<()>;
+
+    /// Accounts come into rooms, after all that happened before.
+    async fn join(&self, memberships: &[Membership]) -> PortResult<()> {
+        self.apply(&room_log::joined(memberships)).await
+    }
+
+    /// Accounts leave rooms, after all that happened before.
+    async fn leave(&self, memberships: &[Membership]) -> PortResult<()> {
+        self.apply(&room_log::left(memberships)).await
+    }
 }
 
 type Store = Prepared<dyn Directory, dyn DirectoryWriter>;
@@ -222,8 +231,8 @@ async fn what_is_unknown_is_refused_and_changes_nothing(adapter: &Subject) {
     small(&store).await;
     let nobody = Account { id: account(40), organization: organization(99), active: true };
     assert!(store.writer.put_accounts(&[nobody]).await.is_err());
-    assert!(store.writer.join(&[member(10, 100), member(99, 100)]).await.is_err());
-    assert!(store.writer.join(&[member(10, 100), member(10, 999)]).await.is_err());
+    assert!(store.writer.put_memberships(&[member(10, 100), member(99, 100)]).await.is_err());
+    assert!(store.writer.put_memberships(&[member(10, 100), member(10, 999)]).await.is_err());
     assert!(store.writer.transfer(account(10), organization(99)).await.is_err());
     assert!(store.writer.transfer(account(99), organization(1)).await.is_err());
     assert!(store.writer.set_active(account(99), true).await.is_err());

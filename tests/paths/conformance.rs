@@ -5,13 +5,14 @@
 
 use chat::ledger::NewRun;
 use chat::{
-    AccountId, Day, Epoch, LimitRow, MessageId, Organization, OrganizationId, Plan, Policy, RoomId, RunId, Standing,
-    Timestamp,
+    AccountId, Day, Epoch, LimitRow, Memberships as _, MessageId, Organization, OrganizationId, Plan, Policy, RoomId,
+    RunId, Standing, Timestamp,
 };
 use embedded::Access;
 use import::{Account, Membership};
 use jobs::limits::{StageSettings, Until, collect_rooms, extract_organizations, merge_newest, wait_until_finished};
 use support::place::{Open, open};
+use support::room_log;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use worker::Pulse;
@@ -80,11 +81,11 @@ impl Case {
     }
 
     async fn join(&self, account: u64, room: u64) {
-        self.at.directory.join(&[membership(account, room)]).await.expect("a join");
+        self.at.directory.apply(&room_log::joined(&[membership(account, room)])).await.expect("a join");
     }
 
     async fn leave(&self, account: u64, room: u64) {
-        self.at.directory.leave(&[membership(account, room)]).await.expect("a leave");
+        self.at.directory.apply(&room_log::left(&[membership(account, room)])).await.expect("a leave");
     }
 
     /// Runs the whole path.

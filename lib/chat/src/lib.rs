@@ -4,10 +4,11 @@
 //! rules are fed. Pure: no runtime, no I/O, no vendor. Adapters implement the ports; jobs call them.
 //!
 //! - [`id`]: Snowflake message ids and the ids of everything else
+//! - [`position`]: the order of changes in a log
 //! - [`policy`], [`limit`]: how much may be seen, and the stored answer
 //! - [`visibility`]: the one place that decides whether a message may be seen
 //! - [`newest()`]: the newest N messages of many rooms together
-//! - ports: [`Directory`], [`OwnedDirectory`], [`LiveIds`], [`Heads`], [`Messages`], [`Limits`], [`Ledger`]
+//! - ports: [`Directory`], [`OwnedDirectory`], [`Memberships`], [`LiveIds`], [`Heads`], [`Messages`], [`Limits`], [`Ledger`]
 
 pub mod directory;
 pub mod heads;
@@ -16,11 +17,13 @@ pub mod ledger;
 pub mod limit;
 pub mod limits;
 pub mod live_ids;
+pub mod memberships;
 pub mod messages;
 pub mod newest;
 pub mod owned_directory;
 pub mod policy;
 mod port;
+pub mod position;
 pub mod run;
 pub mod time;
 pub mod visibility;
@@ -32,10 +35,12 @@ pub use ledger::Ledger;
 pub use limit::{Boundary, LimitRow, Standing, Version};
 pub use limits::{Limits, PutOutcome};
 pub use live_ids::{Access, LiveIds, PageRequest, Pages};
+pub use memberships::{MembershipChange, Memberships, RoomChange};
 pub use messages::{Content, Message, MessagePage, MessagePageRequest, Messages};
 pub use newest::{Newest, newest};
 pub use owned_directory::{OrganizationRecord, OwnedDirectory};
 pub use policy::{Period, Policies, Policy};
 pub use port::{BoxError, PortError, PortResult};
+pub use position::Position;
 pub use run::RunId;
 pub use time::{Day, Epoch, Timestamp};

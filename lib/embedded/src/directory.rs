@@ -3,6 +3,7 @@
 //! The rooms of an organization are kept as a projection, one packed list per organization, so that no membership is read when
 //! a run asks: a batch of organizations is one query. Every write renews the lists it touches in its own transaction.
 
+mod memberships;
 mod names;
 mod owned;
 pub(crate) mod room_list;
@@ -24,6 +25,7 @@ const SCHEMA: Schema = Schema {
     migrations: &[
         (1, "directory", include_str!("../migrations/directory/0001_directory.sql")),
         (2, "names", include_str!("../migrations/directory/0002_names.sql")),
+        (3, "positions", include_str!("../migrations/directory/0003_positions.sql")),
     ],
 };
 
@@ -91,6 +93,23 @@ impl SqliteDirectory {
         Ok(())
     }
 
+    /// The room lists of those of `organizations` that see a room.
+    async fn room_lists(
+        &self,
+        executor: impl sqlx::Executor<'_, Database = sqlx::Sqlite>,
+        organizations: impl Iterator<Item = i64>,
+    ) -> PortResult<HashMap<i64, Vec<RoomId>>> {
+        let sql = "SELECT organization, rooms FROM organization_rooms WHERE organization IN (SELECT value FROM json_each(?1))";
+        let query = sqlx::query_as(sql).bind(json_ids(organizations));
+        let rows: Vec<(i64, Vec<u8>)> = query.fetch_all(executor).await.map_err(|e| self.error(e))?;
+        let unpacked = |(id, bytes): (i64, Vec<u8>)| {
+            let unreadable =
+                || self.corrupt(format_args!("a room list of organization {id} that does not read: import again"));
+            Ok((id, room_list::unpack(&bytes).ok_or_else(unreadable)?))
+        };
+        rows.into_iter().map(unpacked).collect()
+    }
+
     fn organization(&self, row: &SqliteRow) -> PortResult<Organization> {
         let read = || Ok((row.try_get::<i64, _>(0)?, row.try_get::<&str, _>(1)?, row.try_get::<i64, _>(2)?));
         let (id, plan, version) = read().map_err(|e| self.error(e))?;
@@ -143,16 +162,7 @@ impl Directory for SqliteDirectory {
     }
 
     async fn rooms_of(&self, ids: &[OrganizationId]) -> PortResult<Vec<Vec<RoomId>>> {
-        let sql = "SELECT organization, rooms FROM organization_rooms WHERE organization IN (SELECT value FROM json_each(?1))";
-        let query = sqlx::query_as(sql).bind(json_ids(ids.iter().map(|id| id.as_i64())));
-        let rows: Vec<(i64, Vec<u8>)> = query.fetch_all(self.database.reader()).await.map_err(|e| self.error(e))?;
-        let mut found = HashMap::with_capacity(rows.len());
-        for (id, bytes) in rows {
-            let rooms = room_list::unpack(&bytes);
-            let corrupt =
-                || self.database.corrupt(format!("a room list of organization {id} that does not read: import again"));
-            found.insert(id, rooms.ok_or_else(corrupt)?);
-        }
+        let found = self.room_lists(self.database.reader(), ids.iter().map(|id| id.as_i64())).await?;
         Ok(ids.iter().map(|id| found.get(&id.as_i64()).cloned().unwrap_or_default()).collect())
     }
 }

@@ -34,7 +34,9 @@ fn rows(limit: usize) -> i64 {
 impl Dump for EmbeddedDump {
     async fn counts(&self) -> PortResult<Counts> {
         let sql = "SELECT (SELECT count(*) FROM organizations), (SELECT count(*) FROM accounts), \
-                   (SELECT count(*) FROM rooms), (SELECT count(*) FROM memberships), (SELECT count(*) FROM names)";
+                   (SELECT count(*) FROM rooms), \
+                   (SELECT count(*) FROM memberships WHERE account IN (SELECT id FROM accounts)), \
+                   (SELECT count(*) FROM names)";
         let row = sqlx::query(sql).fetch_one(self.directory.reader()).await.map_err(|e| self.directory.error(e))?;
         let count = |place| row.try_get::<i64, _>(place).map(i64::cast_unsigned).map_err(|e| self.directory.error(e));
         let messages = self.index.counts()?;
@@ -72,8 +74,9 @@ impl Dump for EmbeddedDump {
 
     async fn memberships(&self, after: Option<Membership>, limit: usize) -> PortResult<Vec<Membership>> {
         let (account, room) = after.map_or((-1, -1), |after| (after.account.as_i64(), after.room.as_i64()));
-        let sql =
-            "SELECT account, room FROM memberships WHERE (account, room) > (?1, ?2) ORDER BY account, room LIMIT ?3";
+        // Those that wait for their account are not part of a whole directory.
+        let sql = "SELECT account, room FROM memberships WHERE (account, room) > (?1, ?2) \
+                   AND EXISTS (SELECT 1 FROM accounts WHERE id = account) ORDER BY account, room LIMIT ?3";
         let query = sqlx::query_as(sql).bind(account).bind(room).bind(rows(limit));
         let found: Vec<(i64, i64)> =
             query.fetch_all(self.directory.reader()).await.map_err(|e| self.directory.error(e))?;

@@ -1,7 +1,7 @@
 //! Adapters that need nothing installed: SQLite and LMDB in one data directory.
 //!
 //! - [`data_dir`]: the directory itself, and who may write to it
-//! - [`SqliteDirectory`]: organizations, accounts, rooms, memberships
+//! - [`SqliteDirectory`]: organizations, accounts, rooms, memberships, and the changes of these
 //! - [`SqliteLedger`]: runs, states, history, audit
 //! - [`SqliteQueue`]: queues with visibility timeouts
 //! - [`SqliteState`]: small records

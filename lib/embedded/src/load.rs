@@ -62,13 +62,17 @@ fn out_of_order() -> PortError {
     PortError::refused("a load is begun, then published, then finished; this call came at another time")
 }
 
-/// Sets the old content aside as far as it decides plan versions, and empties the tables.
+/// Sets the old content aside as far as it decides plan versions, and empties the tables. The positions of changes go with what
+/// they had brought; the index goes because filling it would cost more than making it when it is asked for.
 const BEGIN: &str = "CREATE TEMP TABLE previous (id INTEGER PRIMARY KEY, plan TEXT, plan_version INTEGER);
 INSERT INTO previous SELECT id, plan, plan_version FROM organizations;
 DELETE FROM organizations;
 DELETE FROM accounts;
 DELETE FROM rooms;
+DROP INDEX IF EXISTS memberships_by_room;
 DELETE FROM memberships;
+DELETE FROM membership_positions;
+DELETE FROM room_positions;
 DELETE FROM names;
 DELETE FROM organization_rooms;";
 

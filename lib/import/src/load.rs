@@ -121,6 +121,8 @@ pub struct MessageBody {
 ///
 /// What a store promises:
 /// - Nothing is visible to anybody before [`Load::publish`]; a load that is dropped before leaves the store as it was.
+/// - Changes that were applied before ([`chat::Memberships`]) are gone with what they had brought, their positions included:
+///   what is loaded is older than every change that is applied to it.
 /// - [`Load::publish`] makes the whole directory (organizations to organization rooms) visible at once, and the store
 ///   remembers durably, until [`Load::finish`], that a load of this source is under way.
 /// - Messages become visible room by room or at once at the end, as the store likes. A load that ends between `publish` and

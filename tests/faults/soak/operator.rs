@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use chat::ledger::{Filter, Item, RunOrganization, State};
-use chat::{AccountId, MessageId, OrganizationId, Plan, RoomId, RunId, Timestamp};
+use chat::{AccountId, Memberships as _, MessageId, OrganizationId, Plan, RoomId, RunId, Timestamp};
 use import::Membership;
 use jobs::limits::extract_organizations;
 use jobs::operate::rerun;
 use jobs::{OrganizationTask, Ports};
 use support::oracle::{self, Answer};
 use support::place::{Open, organizations_of, policy};
-use support::{SmallChat, retry};
+use support::{SmallChat, retry, room_log};
 use worker::Outgoing;
 
 use super::schedule::Tally;
@@ -155,7 +155,7 @@ impl Operator {
                 self.chat.memberships.insert((room, account.get(), false));
                 self.answers.push(self.answers_now());
                 let membership = Membership { account, room: RoomId::from_bits(room) };
-                self.open.directory.join(&[membership]).await.expect("a membership");
+                self.open.directory.apply(&room_log::joined(&[membership])).await.expect("a membership");
             }
             _ => {
                 let Some((room, account, _)) = self.random.choice(&self.chat.memberships).copied() else { return };
@@ -164,7 +164,7 @@ impl Operator {
                 self.disturbed.extend(whose);
                 self.answers.push(self.answers_now());
                 let membership = Membership { account: AccountId::from_bits(account), room: RoomId::from_bits(room) };
-                self.open.directory.leave(&[membership]).await.expect("no membership");
+                self.open.directory.apply(&room_log::left(&[membership])).await.expect("no membership");
             }
         }
     }

@@ -138,12 +138,8 @@ impl DirectoryWriter for SqliteDirectory {
         self.set_plan(organization, plan).await.map(drop)
     }
 
-    async fn join(&self, memberships: &[Membership]) -> PortResult<()> {
-        self.join(memberships).await
-    }
-
-    async fn leave(&self, memberships: &[Membership]) -> PortResult<()> {
-        self.leave(memberships).await
+    async fn put_memberships(&self, memberships: &[Membership]) -> PortResult<()> {
+        self.put_memberships(memberships).await
     }
 
     async fn transfer(&self, account: AccountId, organization: OrganizationId) -> PortResult<()> {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use ::aws::{DynamoDb, DynamoDbLimits, DynamoDbLiveIds, DynamoDbMessages, DynamoDbState};
 use ::embedded::{EmbeddedDump, LmdbHeads, LmdbLiveIds};
-use chat::{Directory, Heads, Ledger, Limits, LiveIds, Messages, OwnedDirectory};
+use chat::{Directory, Heads, Ledger, Limits, LiveIds, Memberships, Messages, OwnedDirectory};
 use import::Dump;
 use support::{Faults, Flaky, SqlServer};
 use worker::{Queue, State};
@@ -22,6 +22,7 @@ use crate::directory::DirectoryWriter;
 use crate::dump::Loader;
 use crate::live_ids::MessageWriter;
 use crate::load::Store;
+use crate::memberships::Surroundings;
 use crate::messages::BodyWriter;
 use crate::random;
 use crate::suite::{Adapter, Law, Prepared, adapters};
@@ -68,6 +69,26 @@ adapters! {
 
 adapters! {
     owned_directory: Prepared<dyn OwnedDirectory, dyn DirectoryWriter>;
+    sqlite(folder) => {
+        let directory = directory(folder).await;
+        Ok(Prepared { port: Arc::new(directory.clone()), writer: Arc::new(directory) })
+    }, excepts no_law;
+    flaky_sqlite(folder) => {
+        let directory = directory(folder).await;
+        Ok(Prepared { port: Arc::new(flaky(directory.clone())), writer: Arc::new(directory) })
+    }, excepts exact_laws;
+    mysql(folder) => {
+        let directory = sql::directory(SqlServer::MySql, folder).await?;
+        Ok(Prepared { port: Arc::new(directory.clone()), writer: Arc::new(directory) })
+    }, excepts no_law;
+    postgres(folder) => {
+        let directory = sql::directory(SqlServer::Postgres, folder).await?;
+        Ok(Prepared { port: Arc::new(directory.clone()), writer: Arc::new(directory) })
+    }, excepts no_law;
+}
+
+adapters! {
+    memberships: Prepared<dyn Memberships, dyn Surroundings>;
     sqlite(folder) => {
         let directory = directory(folder).await;
         Ok(Prepared { port: Arc::new(directory.clone()), writer: Arc::new(directory) })

@@ -27,7 +27,7 @@ impl SqliteDirectory {
     }
 
     /// Adds accounts or changes known ones: to which organization they belong and whether they are active. Their organizations
-    /// must be known.
+    /// must be known. Memberships that were waiting for an account count from here on.
     pub async fn put_accounts(&self, accounts: &[Account]) -> PortResult<()> {
         let mut transaction = self.begin().await?;
         let mut touched = BTreeSet::new();
@@ -66,8 +66,9 @@ impl SqliteDirectory {
         self.organization(rows.first().ok_or_else(|| unknown("organization", organization))?)
     }
 
-    /// Makes accounts members of rooms; who is one already stays. Accounts and rooms must be known.
-    pub async fn join(&self, memberships: &[Membership]) -> PortResult<()> {
+    /// Adds memberships as an import brings them: without a position, for a directory that no change was applied to. Accounts and
+    /// rooms must be known.
+    pub async fn put_memberships(&self, memberships: &[Membership]) -> PortResult<()> {
         let mut transaction = self.begin().await?;
         let mut touched = BTreeSet::new();
         for membership in memberships {
@@ -80,19 +81,6 @@ impl SqliteDirectory {
             touched.insert(organization);
             let sql = "INSERT INTO memberships (account, room) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
             let query = sqlx::query(sql).bind(membership.account.as_i64()).bind(membership.room.as_i64());
-            query.execute(&mut *transaction).await.map_err(|e| self.error(e))?;
-        }
-        self.renew(transaction, touched).await
-    }
-
-    /// Ends memberships; what is none is no error.
-    pub async fn leave(&self, memberships: &[Membership]) -> PortResult<()> {
-        let mut transaction = self.begin().await?;
-        let mut touched = BTreeSet::new();
-        for membership in memberships {
-            touched.extend(self.organization_of(&mut transaction, membership.account).await?);
-            let query = sqlx::query("DELETE FROM memberships WHERE account = ?1 AND room = ?2");
-            let query = query.bind(membership.account.as_i64()).bind(membership.room.as_i64());
             query.execute(&mut *transaction).await.map_err(|e| self.error(e))?;
         }
         self.renew(transaction, touched).await
@@ -145,17 +133,28 @@ impl SqliteDirectory {
             let rooms: Vec<i64> = query.fetch_all(&mut *transaction).await.map_err(|e| self.error(e))?;
             let rooms: Result<Vec<RoomId>, _> = rooms.into_iter().map(RoomId::try_from).collect();
             let rooms = rooms.map_err(|e| self.database.corrupt(format!("a membership: {e}")))?;
-            let query = match rooms.is_empty() {
-                true => sqlx::query("DELETE FROM organization_rooms WHERE organization = ?1").bind(organization),
-                false => {
-                    let sql = "INSERT INTO organization_rooms (organization, rooms) VALUES (?1, ?2) \
-                           ON CONFLICT (organization) DO UPDATE SET rooms = excluded.rooms";
-                    sqlx::query(sql).bind(organization).bind(room_list::pack(&rooms))
-                }
-            };
-            query.execute(&mut *transaction).await.map_err(|e| self.error(e))?;
+            self.put_room_list(&mut transaction, organization, &rooms).await?;
         }
         self.commit(transaction).await
+    }
+
+    /// Keeps the rooms that an organization sees, ascending.
+    pub(super) async fn put_room_list(
+        &self,
+        connection: &mut SqliteConnection,
+        organization: i64,
+        rooms: &[RoomId],
+    ) -> PortResult<()> {
+        let query = match rooms.is_empty() {
+            true => sqlx::query("DELETE FROM organization_rooms WHERE organization = ?1").bind(organization),
+            false => {
+                let sql = "INSERT INTO organization_rooms (organization, rooms) VALUES (?1, ?2) \
+                           ON CONFLICT (organization) DO UPDATE SET rooms = excluded.rooms";
+                sqlx::query(sql).bind(organization).bind(room_list::pack(rooms))
+            }
+        };
+        query.execute(connection).await.map_err(|e| self.error(e))?;
+        Ok(())
     }
 }
 

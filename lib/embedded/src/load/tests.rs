@@ -2,7 +2,10 @@
 
 use std::fs;
 
-use chat::{Directory, MessageId, OrganizationId, PageRequest, Plan, RoomId};
+use chat::{
+    AccountId, Directory, MembershipChange, Memberships, MessageId, OrganizationId, PageRequest, Plan, Position,
+    RoomChange, RoomId,
+};
 use import::{ImportError, ImportOptions, ImportReport, import};
 use tempfile::TempDir;
 
@@ -61,6 +64,38 @@ async fn an_import_can_be_read_and_twice_is_once() {
         run(&store, &folder).await.expect("an import");
         assert_eq!(content(&store).await, expected);
     }
+}
+
+/// Applies a change of room 100, and answers whether the members of a room are indexed.
+async fn change(store: &TempDir, position: u64, what: RoomChange) -> bool {
+    let dir = DataDir::open(store.path(), Access::Write, "test").await.expect("a data directory");
+    let directory = SqliteDirectory::open(&dir).await.expect("a directory");
+    let position = Position::from_bits(position);
+    directory.apply(&[MembershipChange { room: RoomId::from_bits(100), position, what }]).await.expect("changed");
+    indexed(&directory).await
+}
+
+async fn indexed(directory: &SqliteDirectory) -> bool {
+    let sql = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'memberships_by_room')";
+    sqlx::query_scalar(sql).fetch_one(directory.reader()).await.expect("it reads")
+}
+
+#[tokio::test]
+async fn an_import_forgets_the_changes_before_it_and_their_positions() {
+    let (store, folder) = (TempDir::new().expect("a folder"), folder("free", ""));
+    let imported = vec![vec![100, i64::MAX as u64], vec![100]];
+    run(&store, &folder).await.expect("an import");
+    assert!(!change(&store, 5, RoomChange::Joined(AccountId::from_bits(21))).await, "joins need no index");
+    assert!(change(&store, 6, RoomChange::Deleted).await);
+    assert_eq!(content(&store).await.2, [vec![i64::MAX as u64], vec![]]);
+    run(&store, &folder).await.expect("an import");
+    assert_eq!(content(&store).await.2, imported);
+    {
+        let dir = DataDir::open(store.path(), Access::Read, "test").await.expect("a data directory");
+        assert!(!indexed(&SqliteDirectory::open(&dir).await.expect("a directory")).await, "an import fills no index");
+    }
+    change(&store, 4, RoomChange::Left(AccountId::from_bits(20))).await;
+    assert_eq!(content(&store).await.2, [imported[0].clone(), vec![]], "newer than the import");
 }
 
 #[tokio::test]

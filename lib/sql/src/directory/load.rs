@@ -35,7 +35,9 @@ impl Rows {
 const ORGANIZATIONS: Rows = Rows::of("organizations", "id", "");
 
 /// What is deleted and written anew, that which refers to others first.
-const REPLACED: [Rows; 6] = [
+const REPLACED: [Rows; 8] = [
+    Rows::of("membership_positions", "room", ""),
+    Rows::of("room_positions", "room", ""),
     Rows::of("memberships", "account", ""),
     Rows::of("accounts", "id", ""),
     Rows::of("rooms", "id", ""),
@@ -194,7 +196,7 @@ impl LoadDirectory for SqlLoad {
     }
 
     async fn memberships(&mut self, rows: &[Membership]) -> PortResult<()> {
-        self.insert(self.directory.statements().join, &pairs(rows)).await
+        self.insert(self.directory.statements().put_memberships, &pairs(rows)).await
     }
 
     /// They follow from accounts and memberships, which the database joins.

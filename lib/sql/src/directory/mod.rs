@@ -3,6 +3,7 @@
 //! The directory is ours, with our tables and a writer, or an existing chat's, read by configured queries and never written.
 
 mod load;
+mod memberships;
 mod names;
 mod owned;
 mod queries;
@@ -35,6 +36,12 @@ const SCHEMA: Schema = Schema {
             "names and imports",
             include_str!("../../migrations/mysql/directory_0002.sql"),
             include_str!("../../migrations/postgres/directory_0002.sql"),
+        ),
+        (
+            3,
+            "positions",
+            include_str!("../../migrations/mysql/directory_0003.sql"),
+            include_str!("../../migrations/postgres/directory_0003.sql"),
         ),
     ],
 };

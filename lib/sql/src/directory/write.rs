@@ -15,8 +15,7 @@ pub(super) struct Statements {
     pub(super) put_organizations: &'static str,
     pub(super) put_accounts: &'static str,
     pub(super) put_rooms: &'static str,
-    pub(super) join: &'static str,
-    leave: &'static str,
+    pub(super) put_memberships: &'static str,
 }
 
 // On MySQL the assignments after ON DUPLICATE KEY UPDATE are made from left to right: the version is counted before the plan
@@ -41,16 +40,11 @@ const MYSQL: Statements = Statements {
     put_rooms: "
         INSERT INTO rooms (id) SELECT b.id FROM JSON_TABLE(:batch, '$[*]' COLUMNS (id BIGINT PATH '$')) AS b
         ON DUPLICATE KEY UPDATE id = VALUES(id)",
-    join: "
+    put_memberships: "
         INSERT INTO memberships (account, room)
         SELECT b.account, b.room
         FROM JSON_TABLE(:batch, '$[*]' COLUMNS (account BIGINT PATH '$[0]', room BIGINT PATH '$[1]')) AS b
         ON DUPLICATE KEY UPDATE account = VALUES(account)",
-    leave: "
-        DELETE m
-        FROM JSON_TABLE(:batch, '$[*]' COLUMNS (account BIGINT PATH '$[0]', room BIGINT PATH '$[1]')) AS b
-        STRAIGHT_JOIN memberships AS m
-        WHERE m.account = b.account AND m.room = b.room",
 };
 
 const POSTGRES: Statements = Statements {
@@ -68,14 +62,10 @@ const POSTGRES: Statements = Statements {
     put_rooms: "
         INSERT INTO rooms (id) SELECT value::bigint FROM json_array_elements_text(:batch::json) AS b(value)
         ON CONFLICT DO NOTHING",
-    join: "
+    put_memberships: "
         INSERT INTO memberships (account, room)
         SELECT (value ->> 0)::bigint, (value ->> 1)::bigint FROM json_array_elements(:batch::json) AS b(value)
         ON CONFLICT DO NOTHING",
-    leave: "
-        DELETE FROM memberships AS m
-        USING json_array_elements(:batch::json) AS b(value)
-        WHERE m.account = (b.value ->> 0)::bigint AND m.room = (b.value ->> 1)::bigint",
 };
 
 /// A table of things that others refer to.
@@ -98,7 +88,8 @@ impl SqlDirectory {
     }
 
     /// Adds accounts or changes known ones: to which organization they belong and whether they are active. Their organizations
-    /// must be known. Of an account that stands twice the last entry counts.
+    /// must be known. Of an account that stands twice the last entry counts. Memberships that were waiting for an account count
+    /// from here on.
     pub async fn put_accounts(&self, accounts: &[Account]) -> PortResult<()> {
         let rows = account_rows(accounts);
         let organizations = rows.iter().map(|(_, organization, _)| *organization).collect();
@@ -130,17 +121,13 @@ impl SqlDirectory {
         Ok(organization)
     }
 
-    /// Makes accounts members of rooms; who is one already stays. Accounts and rooms must be known.
-    pub async fn join(&self, memberships: &[Membership]) -> PortResult<()> {
+    /// Adds memberships as an import brings them: without a position, for a directory that no change was applied to. Accounts and
+    /// rooms must be known.
+    pub async fn put_memberships(&self, memberships: &[Membership]) -> PortResult<()> {
         let rows = pairs(memberships);
         let accounts = rows.iter().map(|(account, _)| *account).collect();
         let rooms = rows.iter().map(|(_, room)| *room).collect();
-        self.write(self.statements().join, &rows, &[(Known::Account, accounts), (Known::Room, rooms)]).await
-    }
-
-    /// Ends memberships; what is none is no error.
-    pub async fn leave(&self, memberships: &[Membership]) -> PortResult<()> {
-        self.write(self.statements().leave, &pairs(memberships), &[]).await
+        self.write(self.statements().put_memberships, &rows, &[(Known::Account, accounts), (Known::Room, rooms)]).await
     }
 
     /// Moves an account to another organization; its memberships go with it.
@@ -210,7 +197,7 @@ impl SqlDirectory {
         self.database.repeat(true, changed).await
     }
 
-    /// Refuses if one of `ids` is not there. The foreign keys see to it that it stays there.
+    /// Refuses if one of `ids` is not there.
     async fn find_all(&self, tx: &mut Tx, what: Known, ids: &BTreeSet<i64>) -> PortResult<()> {
         let sql = match what {
             Known::Organization => "SELECT id FROM organizations WHERE id IN (:ids)",
