@@ -318,10 +318,9 @@ mod tests {
 
     #[test]
     fn messages_of_the_first_version_are_read() {
-        let text = r#"{"v":1,"run":"r","as_of":"2026-11-22T00:00:00.000Z","organization":"7","policy":POLICY,"plan_version":3,
-            "collected_at":"1970-01-01T00:00:00.007Z","rooms_seen":2,"rooms":"BQACAA"}"#;
-        let policy = serde_json::to_string(&Policy::default()).expect("text");
-        let read = RoomMessage::decode(text.replace("POLICY", &policy).as_bytes());
+        let text = r#"{"v":1,"run":"r","as_of":"2026-11-22T00:00:00Z","organization":"7","policy":{"max_messages":5000,
+            "max_age_ms":3456000000},"plan_version":3,"collected_at":"1970-01-01T00:00:00.007Z","rooms_seen":2,"rooms":"BQACAA"}"#;
+        let read = RoomMessage::decode(text.as_bytes());
         let rooms = [5, 7].map(|room| (RoomId::from_bits(room), Head::Unknown)).to_vec();
         let (run, organization) = (RunId::new("r").expect("id"), OrganizationId::from_bits(7));
         let expected = RoomTask { run, organization, plan_version: 3, rooms_seen: 2, ..task(rooms) };

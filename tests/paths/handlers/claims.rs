@@ -133,10 +133,11 @@ async fn rooms_that_fit_into_no_message_are_merged_as_a_plain_sort_merges_them()
     assert_eq!((bodies.len(), claims(&bodies).len()), (2, 1));
     assert!(claims(&bodies)[0].len() < 1_000, "a claim is small");
     assert_eq!(rig.large_list("daily").await["rooms_seen"], ROOMS);
+    let bytes = rig.kept("daily").await.map_or(0, |list| list.len());
     rig.send_rooms(&bodies).await;
     let started = Instant::now();
     rig.work_until_settled("daily").await;
-    println!("{ROOMS} rooms: collected in {collected:?}, merged in {:?}", started.elapsed());
+    println!("{ROOMS} rooms in {bytes} bytes: collected in {collected:?}, merged in {:?}", started.elapsed());
     rig.check_all("daily").await;
 }
 
