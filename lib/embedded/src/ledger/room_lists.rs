@@ -52,7 +52,8 @@ impl SqliteLedger {
 
     /// Deletes the lists of organizations of a run.
     pub(super) async fn drop_room_lists(&self, tx: &mut Tx, run: i64, organizations: &[i64]) -> PortResult<()> {
-        sqlx::query("DELETE FROM room_lists WHERE run = ?1 AND organization IN (SELECT value FROM json_each(?2))")
+        // The + has the lists of the run looked through, which are few: where there is none, the batch is not even read.
+        sqlx::query("DELETE FROM room_lists WHERE run = ?1 AND +organization IN (SELECT value FROM json_each(?2))")
             .bind(run)
             .bind(json(organizations)?)
             .execute(&mut **tx)
