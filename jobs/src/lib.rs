@@ -62,8 +62,8 @@ pub const JOBS: &[Job] = &[
     Job {
         name: "merge-newest",
         shape: Shape::RunsOn,
-        reads: &["room-queue", "live-ids", "directory"],
-        writes: &["limits", "ledger"],
+        reads: &["room-queue", "ledger", "live-ids", "directory"],
+        writes: &["limits", "ledger", "organization-queue"],
         about: "merges the rooms newest first until the N-th message and stores the limit",
     },
 ];

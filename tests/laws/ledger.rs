@@ -1,5 +1,7 @@
 //! Laws of [`chat::Ledger`].
 
+mod room_lists;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -1,5 +1,6 @@
 //! The handlers of the limit path over the embedded adapters: everything delivered twice, stopped half-way, raced.
 
+mod claims;
 mod overtaking;
 pub(crate) mod rig;
 mod twice;

@@ -1,5 +1,6 @@
 //! `collect-rooms`: finds the rooms that an organization sees now and sends them to the merge. Where a page is a request it
 //! first drops the ones that have been quiet for longer than the policy's age; where pages are local, asking would cost more.
+//! Rooms that are too many for a message are kept by the ledger, and a claim on them is sent.
 
 use std::sync::Arc;
 
@@ -8,13 +9,13 @@ use chat::ledger::{Item, Stage, State};
 use chat::visibility::Window;
 use chat::{Access, Epoch, Head, Heads, Limits, Organization, OrganizationId, Plan, RoomId, Timestamp};
 use tokio_util::sync::CancellationToken;
-use worker::{Batcher, Cause, Consumer, ConsumerReport, Outgoing, Pulse, Queue, QueueError, Verdict, Work};
+use worker::{Batcher, Cause, Consumer, ConsumerReport, Outgoing, Pulse, QueueError, Verdict, Work};
 
 use super::release::{figures_of, release_if_stored};
-use super::stage::{Failed, LedgerStage, OfItem, StageSettings, batched, call, organizations};
+use super::stage::{Failed, LedgerStage, OfItem, StageSettings, batched, call, organizations, send, sender};
 use super::verdict_of;
 use crate::tasks::{Message, OrganizationTask, RoomTask};
-use crate::{ORGANIZATION_QUEUE, Ports};
+use crate::{ORGANIZATION_QUEUE, Ports, ROOM_QUEUE};
 
 /// Runs until stopped; `pulse` beats while it makes progress.
 pub async fn run(
@@ -40,6 +41,8 @@ struct CollectRooms {
     organizations: Batcher<OrganizationId, Result<Option<Organization>, Failed>>,
     rooms: Batcher<OrganizationId, Result<Vec<RoomId>, Failed>>,
     send: Batcher<Outgoing, bool>,
+    /// What a message of the room queue can hold.
+    body_bytes_max: usize,
     heads: Arc<dyn Heads>,
     /// What a page of the merge will cost.
     access: Access,
@@ -59,6 +62,7 @@ impl CollectRooms {
             organizations: organizations(&ports.directory, batch_max),
             rooms,
             send: sender(&ports.room_queue),
+            body_bytes_max: ports.room_queue.limits().body_bytes_max,
             heads: Arc::clone(&ports.heads),
             access: ports.live_ids.access(),
             limits: Arc::clone(&ports.limits),
@@ -92,7 +96,7 @@ impl CollectRooms {
         };
         let window = Window::at(task.as_of, &task.policy, self.epoch);
         let awake = |(_, head): &(RoomId, Head)| head.below(self.epoch) > window.from;
-        let task = RoomTask {
+        let collected = RoomTask {
             run: task.run.clone(),
             as_of: task.as_of,
             organization: task.organization,
@@ -102,38 +106,32 @@ impl CollectRooms {
             rooms_seen: u32::try_from(rooms.len()).unwrap_or(u32::MAX),
             rooms: rooms.into_iter().zip(heads).filter(awake).collect(),
         };
-        match task.encode() {
-            Ok(body) => Ok(self.send(body).await),
+        match collected.encode() {
+            Ok(body) if body.len() <= self.body_bytes_max => Ok(send(&self.send, ROOM_QUEUE, body).await),
+            Ok(body) => self.send_claim(task, collected_at, &body).await,
             Err(cause) => Ok(Verdict::Bury { cause }),
         }
     }
 
-    async fn send(&self, body: Vec<u8>) -> Verdict {
-        let bytes = body.len();
-        if self.send.call(Outgoing::now(body)).await == Some(true) {
-            return Verdict::Done;
+    /// Has the ledger keep the rooms, then sends the claim on them: who dies in between collects again.
+    async fn send_claim(
+        &self,
+        task: &OrganizationTask,
+        collected_at: Timestamp,
+        rooms: &[u8],
+    ) -> Result<Verdict, Failed> {
+        let _turn = self.ledger.list_turn().await;
+        let (run, organization) = (&task.run, task.organization);
+        if !self.ledger.put_room_list(&task.item(), collected_at, rooms).await? {
+            tracing::debug!(%run, %organization, "the organization ended while it was collected");
+            return Ok(Verdict::Done);
         }
-        let cause = Cause::new("unavailable", format!("the room queue did not take a message of {bytes} bytes"));
-        Verdict::Again { after: None, cause }
+        tracing::debug!(%run, %organization, bytes = rooms.len(), "rooms are too many for a message: the ledger keeps them");
+        match task.claim().encode() {
+            Ok(body) => Ok(send(&self.send, ROOM_QUEUE, body).await),
+            Err(cause) => Ok(Verdict::Bury { cause }),
+        }
     }
-}
-
-/// Sends to a queue in its own batches; true when the message is durable.
-fn sender(queue: &Arc<dyn Queue>) -> Batcher<Outgoing, bool> {
-    let limits = queue.limits();
-    let queue = Arc::clone(queue);
-    Batcher::start(worker::Batching { max: limits.batch_max, linger: limits.linger }, move |messages: Vec<Outgoing>| {
-        let queue = Arc::clone(&queue);
-        async move {
-            match queue.send(&messages).await {
-                Ok(answers) => answers.iter().map(Result::is_ok).collect(),
-                Err(error) => {
-                    tracing::warn!(queue = queue.name(), %error, "sending failed");
-                    vec![false; messages.len()]
-                }
-            }
-        }
-    })
 }
 
 #[async_trait]

@@ -1,5 +1,6 @@
 //! `merge-newest`: merges an organization's rooms newest first until the N-th message, stores the limit under the version
-//! rule, then the ledger row, then acknowledges.
+//! rule, then the ledger row, then acknowledges. A claim is on rooms that the ledger keeps; where they are gone, the organization is
+//! collected again.
 
 use std::sync::Arc;
 
@@ -9,14 +10,14 @@ use chat::{
     Epoch, LimitRow, Limits, LiveIds, MessageId, Organization, OrganizationId, Plan, PortResult, PutOutcome, Version,
 };
 use tokio_util::sync::CancellationToken;
-use worker::{Batcher, Cause, Consumer, ConsumerReport, Pulse, QueueError, Verdict, Work};
+use worker::{Batcher, Cause, Consumer, ConsumerReport, Outgoing, Pulse, QueueError, Verdict, Work};
 
 use super::compute::{Computation, Computed, compute};
 use super::release::{figures_of, release_if_stored};
-use super::stage::{Failed, LedgerStage, OfItem, StageSettings, batched, call, organizations};
+use super::stage::{Failed, LedgerStage, OfItem, StageSettings, batched, call, organizations, send, sender};
 use super::verdict_of;
-use crate::tasks::{Message, RoomTask};
-use crate::{Ports, ROOM_QUEUE};
+use crate::tasks::{Message, RoomClaim, RoomMessage, RoomTask};
+use crate::{ORGANIZATION_QUEUE, Ports, ROOM_QUEUE};
 
 /// Runs until stopped; `pulse` beats while it makes progress.
 pub async fn run(
@@ -32,7 +33,22 @@ pub async fn run(
         .await
 }
 
+impl OfItem for RoomMessage {
+    fn item(&self) -> Item {
+        match self {
+            Self::Rooms(task) => task.item(),
+            Self::Claim(claim) => claim.item(),
+        }
+    }
+}
+
 impl OfItem for RoomTask {
+    fn item(&self) -> Item {
+        Item { run: self.run.clone(), organization: self.organization }
+    }
+}
+
+impl OfItem for RoomClaim {
     fn item(&self) -> Item {
         Item { run: self.run.clone(), organization: self.organization }
     }
@@ -45,6 +61,8 @@ struct MergeNewest {
     limits: Arc<dyn Limits>,
     live_ids: Arc<dyn LiveIds>,
     epoch: Epoch,
+    /// To be collected again.
+    send: Batcher<Outgoing, bool>,
 }
 
 impl MergeNewest {
@@ -61,6 +79,36 @@ impl MergeNewest {
             limits: Arc::clone(&ports.limits),
             live_ids: Arc::clone(&ports.live_ids),
             epoch: ports.epoch,
+            send: sender(&ports.organization_queue),
+        }
+    }
+
+    /// Merges the rooms that the ledger keeps.
+    async fn redeem(&self, claim: &RoomClaim) -> Result<Verdict, Failed> {
+        let _turn = self.ledger.list_turn().await;
+        let Some(list) = self.ledger.room_list(&claim.item()).await? else {
+            return Ok(self.collect_again(claim).await);
+        };
+        let task = RoomTask::decode(&list);
+        drop(list);
+        match task {
+            Ok(task) => self.merge(&task).await,
+            Err(cause) => Ok(Verdict::Bury { cause }),
+        }
+    }
+
+    /// Sends the organization to be collected again. Where it has ended meanwhile, which takes its list away, that message is dropped.
+    async fn collect_again(&self, claim: &RoomClaim) -> Verdict {
+        let (run, organization) = (&claim.run, claim.organization);
+        let Some(task) = claim.collect_again() else {
+            let words =
+                format!("the ledger has lost the rooms of organization {organization} each time they were collected");
+            return Verdict::Bury { cause: Cause::new("rooms lost", words) };
+        };
+        tracing::info!(%run, %organization, "the rooms are gone: the organization is collected again");
+        match task.encode() {
+            Ok(body) => send(&self.send, ORGANIZATION_QUEUE, body).await,
+            Err(cause) => Verdict::Bury { cause },
         }
     }
 
@@ -149,13 +197,17 @@ fn figures(row: &LimitRow, previous: Option<MessageId>) -> Figures {
 
 #[async_trait]
 impl Work for MergeNewest {
-    type Task = RoomTask;
+    type Task = RoomMessage;
 
-    fn decode(&self, body: &[u8]) -> Result<RoomTask, Cause> {
-        RoomTask::decode(body)
+    fn decode(&self, body: &[u8]) -> Result<RoomMessage, Cause> {
+        RoomMessage::decode(body)
     }
 
-    async fn handle(&self, task: &RoomTask) -> Verdict {
-        self.merge(task).await.unwrap_or_else(|failed| failed.verdict)
+    async fn handle(&self, message: &RoomMessage) -> Verdict {
+        let merged = match message {
+            RoomMessage::Rooms(task) => self.merge(task).await,
+            RoomMessage::Claim(claim) => self.redeem(claim).await,
+        };
+        merged.unwrap_or_else(|failed| failed.verdict)
     }
 }

@@ -1,4 +1,5 @@
-//! What the two queue-fed stages of the limit path share: attempts counted in the ledger, and port calls in batches.
+//! What the two queue-fed stages of the limit path share: attempts and room lists in the ledger, port calls and messages in
+//! batches.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,7 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chat::ledger::{Begun, Failure, Figures, Item, Settlement, Stage, State, UnreadableMessage};
 use chat::{Directory, Ledger, Organization, OrganizationId, PortError, PortResult, Timestamp};
-use worker::{Attempts, Backoff, Batcher, Batching, Begin, Cause, ConsumerSettings};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use worker::{Attempts, Backoff, Batcher, Batching, Begin, Cause, ConsumerSettings, Outgoing, Queue, Verdict};
 
 use super::cause_of;
 
@@ -61,7 +63,7 @@ where
             match call(Arc::clone(&entries)).await {
                 Ok(answers) => answers.into_iter().map(Ok).collect(),
                 Err(error) => {
-                    let failed = Failed { cause: cause_of(&error), verdict: super::verdict_of(&error) };
+                    let failed = Failed::of(&error);
                     entries.iter().map(|_| Err(failed.clone())).collect()
                 }
             }
@@ -75,14 +77,19 @@ pub(super) struct Failed {
     /// The cause in words.
     pub(super) cause: Cause,
     /// What a handler answers.
-    pub(super) verdict: worker::Verdict,
+    pub(super) verdict: Verdict,
 }
 
 impl Failed {
+    /// A port failed.
+    fn of(error: &PortError) -> Self {
+        Self { cause: cause_of(error), verdict: super::verdict_of(error) }
+    }
+
     /// The batch's task died, or did not answer the entry.
     fn unanswered() -> Self {
         let cause = Cause::new("unavailable", "a batch call ended without an answer");
-        Self { verdict: worker::Verdict::Again { after: None, cause: cause.clone() }, cause }
+        Self { verdict: Verdict::Again { after: None, cause: cause.clone() }, cause }
     }
 }
 
@@ -107,6 +114,37 @@ pub(super) fn organizations(
     })
 }
 
+/// Sends to a queue in its own batches; true when the message is durable.
+pub(super) fn sender(queue: &Arc<dyn Queue>) -> Batcher<Outgoing, bool> {
+    let limits = queue.limits();
+    let queue = Arc::clone(queue);
+    Batcher::start(Batching { max: limits.batch_max, linger: limits.linger }, move |messages: Vec<Outgoing>| {
+        let queue = Arc::clone(&queue);
+        async move {
+            match queue.send(&messages).await {
+                Ok(answers) => answers.iter().map(Result::is_ok).collect(),
+                Err(error) => {
+                    tracing::warn!(queue = queue.name(), %error, "sending failed");
+                    vec![false; messages.len()]
+                }
+            }
+        }
+    })
+}
+
+/// Sends one message by a [`sender`] of the queue `name`: done when it is durable.
+pub(super) async fn send(sender: &Batcher<Outgoing, bool>, name: &str, body: Vec<u8>) -> Verdict {
+    let bytes = body.len();
+    if sender.call(Outgoing::now(body)).await == Some(true) {
+        return Verdict::Done;
+    }
+    let cause = Cause::new("unavailable", format!("the queue {name} did not take a message of {bytes} bytes"));
+    Verdict::Again { after: None, cause }
+}
+
+/// Room lists of the ledger that a stage works on at once: of all other tasks memory holds at most a message, of these a list.
+const LISTS_AT_ONCE: usize = 8;
+
 /// The ledger's rows of one stage, in batches.
 pub(super) struct LedgerStage {
     stage: Stage,
@@ -114,6 +152,7 @@ pub(super) struct LedgerStage {
     ledger: Arc<dyn Ledger>,
     begin: Batcher<Item, Result<Begun, Failed>>,
     settle: Batcher<Settlement, Result<bool, Failed>>,
+    lists: Semaphore,
 }
 
 impl LedgerStage {
@@ -128,7 +167,8 @@ impl LedgerStage {
             let ledger = Arc::clone(&for_settle);
             async move { ledger.settle(&settlements).await }
         });
-        Self { stage, queue: queue.to_owned(), ledger: Arc::clone(ledger), begin, settle }
+        let lists = Semaphore::new(LISTS_AT_ONCE);
+        Self { stage, queue: queue.to_owned(), ledger: Arc::clone(ledger), begin, settle, lists }
     }
 
     /// Ends the organization in a state that is no failure.
@@ -139,6 +179,26 @@ impl LedgerStage {
             measure(state, &figures);
         }
         Ok(settled)
+    }
+
+    /// Waits for one's turn to work on a room list of the ledger; it lasts until the answer is dropped.
+    pub(super) async fn list_turn(&self) -> Option<SemaphorePermit<'_>> {
+        self.lists.acquire().await.ok()
+    }
+
+    /// Keeps a room list; false when there is nothing to merge any more.
+    pub(super) async fn put_room_list(
+        &self,
+        item: &Item,
+        collected_at: Timestamp,
+        list: &[u8],
+    ) -> Result<bool, Failed> {
+        self.ledger.put_room_list(item, collected_at, list).await.map_err(|error| Failed::of(&error))
+    }
+
+    /// The room list that is kept.
+    pub(super) async fn room_list(&self, item: &Item) -> Result<Option<Vec<u8>>, Failed> {
+        self.ledger.room_list(item).await.map_err(|error| Failed::of(&error))
     }
 
     async fn settle_badly(&self, item: Item, state: State, cause: &Cause) -> Result<(), Cause> {

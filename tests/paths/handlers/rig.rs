@@ -25,13 +25,14 @@ pub(crate) struct Rig {
     pub(crate) place: Place,
     pub(crate) open: Open,
     pub(crate) as_of: Timestamp,
+    pub(crate) policy: Policy,
 }
 
 type Running = JoinHandle<Result<ConsumerReport, QueueError>>;
 
 pub(crate) struct Workers {
     stop: CancellationToken,
-    collecting: Running,
+    collecting: Option<Running>,
     merging: Option<Running>,
 }
 
@@ -39,12 +40,11 @@ impl Workers {
     /// Reports of collect-rooms and merge-newest.
     pub(crate) async fn stop(self) -> (ConsumerReport, ConsumerReport) {
         self.stop.cancel();
-        let report = async |running: Running| running.await.expect("no panic").expect("readable queues");
-        let collected = report(self.collecting).await;
-        match self.merging {
-            Some(merging) => (collected, report(merging).await),
-            None => (collected, ConsumerReport::default()),
-        }
+        let report = async |running: Option<Running>| match running {
+            Some(running) => running.await.expect("no panic").expect("readable queues"),
+            None => ConsumerReport::default(),
+        };
+        (report(self.collecting).await, report(self.merging).await)
     }
 }
 
@@ -58,13 +58,17 @@ pub(crate) fn settings() -> StageSettings {
 
 impl Rig {
     pub(crate) async fn new(seed: u64, organizations: u64) -> Self {
-        let place = Place::new(seed, organizations).await;
+        Self::of(SmallChat::random(seed, organizations), policy()).await
+    }
+
+    pub(crate) async fn of(chat: SmallChat, policy: Policy) -> Self {
+        let place = Place::of(chat).await;
         let open = place.open().await;
-        Self { place, open, as_of: SmallChat::as_of() }
+        Self { place, open, as_of: SmallChat::as_of(), policy }
     }
 
     pub(crate) fn new_run(&self, name: &str) -> NewRun {
-        extract_organizations::all_free(run_id(name), self.as_of, policy())
+        extract_organizations::all_free(run_id(name), self.as_of, self.policy)
     }
 
     pub(crate) async fn extract(&self, name: &str) -> extract_organizations::Extracted {
@@ -72,19 +76,25 @@ impl Rig {
     }
 
     pub(crate) fn start_workers(&self) -> Workers {
-        self.start(true)
+        self.start(true, true)
     }
 
     pub(crate) fn start_collecting(&self) -> Workers {
-        self.start(false)
+        self.start(true, false)
     }
 
-    fn start(&self, merge: bool) -> Workers {
+    pub(crate) fn start_merging(&self) -> Workers {
+        self.start(false, true)
+    }
+
+    fn start(&self, collect: bool, merge: bool) -> Workers {
         let stop = CancellationToken::new();
         let ports = || -> (Ports, CancellationToken) { (self.open.ports.clone(), stop.clone()) };
         let (for_collecting, for_merging) = (ports(), ports());
-        let collecting = tokio::spawn(async move {
-            collect_rooms::run(&for_collecting.0, settings(), Pulse::new(), for_collecting.1).await
+        let collecting = collect.then(|| {
+            tokio::spawn(async move {
+                collect_rooms::run(&for_collecting.0, settings(), Pulse::new(), for_collecting.1).await
+            })
         });
         let merging = merge.then(|| {
             tokio::spawn(
@@ -164,7 +174,7 @@ impl Rig {
     }
 
     pub(crate) fn oracle(&self) -> BTreeMap<u64, Answer> {
-        oracle::answers(&self.place.chat, self.as_of, &policy())
+        oracle::answers(&self.place.chat, self.as_of, &self.policy)
     }
 
     /// Every free organization ended once, as done, with the figures of the oracle.
@@ -184,7 +194,7 @@ impl Rig {
     pub(crate) async fn check_limits_at(&self, as_of: Timestamp) {
         let rows = stored_limits(&*self.open.ports.limits).await;
         let found: BTreeMap<u64, Answer> = rows.iter().map(|row| (row.organization.get(), Answer::of(row))).collect();
-        assert_eq!(found, oracle::answers(&self.place.chat, as_of, &policy()));
+        assert_eq!(found, oracle::answers(&self.place.chat, as_of, &self.policy));
         assert!(rows.iter().all(|row| row.version.as_of == as_of && row.standing != Standing::Released));
     }
 

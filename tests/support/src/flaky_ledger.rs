@@ -75,6 +75,14 @@ impl<T: Ledger> Ledger for Flaky<T> {
         self.ledger(self.inner.fail(failures)).await
     }
 
+    async fn put_room_list(&self, item: &Item, collected_at: Timestamp, list: &[u8]) -> PortResult<bool> {
+        self.ledger(self.inner.put_room_list(item, collected_at, list)).await
+    }
+
+    async fn room_list(&self, item: &Item) -> PortResult<Option<Vec<u8>>> {
+        self.ledger(self.inner.room_list(item)).await
+    }
+
     async fn settle(&self, settlements: &[Settlement]) -> PortResult<Vec<bool>> {
         self.ledger(self.inner.settle(settlements)).await
     }

@@ -1,6 +1,7 @@
 //! Port: what was asked for and what became of it. Runs, the state of each organization in them, the history of limits, audit.
 
 mod compare;
+mod room_list;
 mod rows;
 mod run;
 mod states;
@@ -8,6 +9,7 @@ mod states;
 use async_trait::async_trait;
 
 pub use self::compare::*;
+pub use self::room_list::*;
 pub use self::rows::*;
 pub use self::run::*;
 pub use self::states::*;
@@ -23,6 +25,7 @@ use crate::{OrganizationId, PortResult, RunId, Timestamp};
 /// - Beginning counts before any work is done; forgiving takes back exactly one attempt; a new stage starts from 1.
 /// - One call is one transaction, and is durable when it returns.
 /// - Answers stand in the order of the question.
+/// - A room list is there from the moment it is put until its organization ends, and for no organization that has ended.
 /// - A run is pruned whole: it is out of sight before its first organization is gone. History and audit outlive it.
 #[async_trait]
 pub trait Ledger: Send + Sync {
@@ -62,8 +65,18 @@ pub trait Ledger: Send + Sync {
     /// Notes failed attempts; the items will be retried.
     async fn fail(&self, failures: &[(Item, Failure)]) -> PortResult<()>;
 
-    /// Ends organizations. True for each that became terminal by this call. A changed boundary is added to the history in
-    /// the same transaction.
+    /// Keeps the rooms that were collected of an organization, where they are too many for a queue message. What `list` says is the
+    /// jobs' affair; it has at most [`ROOM_LIST_BYTES_MAX`] bytes, else it is refused. An organization of a run has one list: that
+    /// of the latest `collected_at`, of two with the same instant the last one put. True when it, or one that was collected later, is
+    /// kept. False when nothing is, because there is nothing to merge any more: the organization is terminal or not known, or
+    /// the run is cancelled.
+    async fn put_room_list(&self, item: &Item, collected_at: Timestamp, list: &[u8]) -> PortResult<bool>;
+
+    /// The room list that is kept of an organization.
+    async fn room_list(&self, item: &Item) -> PortResult<Option<Vec<u8>>>;
+
+    /// Ends organizations. True for each that became terminal by this call. A changed boundary is added to the history and
+    /// its room list is deleted in the same transaction.
     async fn settle(&self, settlements: &[Settlement]) -> PortResult<Vec<bool>>;
 
     /// Makes failed and parked organizations pending again, without an attempt; their last failure stays to be read. True for each
@@ -113,7 +126,8 @@ pub trait Ledger: Send + Sync {
     async fn prunable(&self, old: &Old) -> PortResult<Pruned>;
 
     /// Deletes at most `rows_max` (1 or more) organizations and unreadable messages, and the runs that have no organizations left:
-    /// a short transaction, so that writers never wait long. To be repeated while [`Pruned::more`].
+    /// a short transaction, so that writers never wait long. To be repeated while [`Pruned::more`]. Room lists go with their
+    /// organizations.
     async fn prune(&self, old: &Old, rows_max: usize) -> PortResult<Pruned>;
 
     /// The unreadable message of this id.

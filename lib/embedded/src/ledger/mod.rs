@@ -8,6 +8,7 @@ mod failures;
 mod notes;
 mod organizations;
 mod prune;
+mod room_lists;
 mod rows;
 mod runs;
 mod settle;
@@ -30,6 +31,7 @@ const SCHEMA: Schema = Schema {
     migrations: &[
         (1, "ledger", include_str!("../../migrations/ledger/0001_ledger.sql")),
         (2, "error classes", include_str!("../../migrations/ledger/0002_error_classes.sql")),
+        (3, "room lists", include_str!("../../migrations/ledger/0003_room_lists.sql")),
     ],
 };
 
@@ -130,6 +132,14 @@ impl Ledger for SqliteLedger {
 
     async fn fail(&self, failures: &[(Item, Failure)]) -> PortResult<()> {
         self.fail_attempts(failures).await
+    }
+
+    async fn put_room_list(&self, item: &Item, collected_at: Timestamp, list: &[u8]) -> PortResult<bool> {
+        self.keep_room_list(item, collected_at, list).await
+    }
+
+    async fn room_list(&self, item: &Item) -> PortResult<Option<Vec<u8>>> {
+        self.kept_room_list(item).await
     }
 
     async fn settle(&self, settlements: &[Settlement]) -> PortResult<Vec<bool>> {

@@ -78,19 +78,23 @@ impl SqliteLedger {
         Ok(pruned)
     }
 
-    /// Deletes the lowest `most` organizations of the run; answers how many there were.
+    /// Deletes the lowest `most` organizations of the run with their room lists; answers how many organizations there were.
     async fn prune_organizations(&self, tx: &mut Tx, run: i64, most: u64) -> PortResult<u64> {
-        let deleted = sqlx::query(
-            "DELETE FROM run_organizations WHERE run = ?1 AND organization <= coalesce(
-                 (SELECT organization FROM run_organizations WHERE run = ?1 ORDER BY organization LIMIT 1 OFFSET ?2),
-                 9223372036854775807
-             )",
+        let beyond: Option<i64> = sqlx::query_scalar(
+            "SELECT organization FROM run_organizations WHERE run = ?1 ORDER BY organization LIMIT 1 OFFSET ?2",
         )
         .bind(run)
         .bind(i64::try_from(most - 1).unwrap_or(i64::MAX))
-        .execute(&mut **tx)
+        .fetch_optional(&mut **tx)
         .await
         .map_err(|e| self.database.error(e))?;
+        let highest = beyond.unwrap_or(i64::MAX);
+        let mut delete = async |sql: &'static str| {
+            let query = sqlx::query(sql).bind(run).bind(highest);
+            query.execute(&mut **tx).await.map_err(|e| self.database.error(e))
+        };
+        delete("DELETE FROM room_lists WHERE run = ?1 AND organization <= ?2").await?;
+        let deleted = delete("DELETE FROM run_organizations WHERE run = ?1 AND organization <= ?2").await?;
         Ok(deleted.rows_affected())
     }
 

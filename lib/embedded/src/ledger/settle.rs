@@ -91,6 +91,7 @@ impl SqliteLedger {
         .execute(&mut **tx)
         .await
         .map_err(|e| self.database.error(e))?;
+        self.drop_room_lists(tx, head.number, &organizations).await?;
         serde_json::from_str(&open).map_err(|e| self.database.corrupt(e))
     }
 

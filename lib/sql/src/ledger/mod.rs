@@ -12,6 +12,7 @@ mod notes;
 mod organizations;
 mod postgres;
 mod prune;
+mod room_lists;
 mod rows;
 mod runs;
 mod settle;
@@ -32,12 +33,20 @@ use crate::migrate::{Migrations, Schema};
 
 const SCHEMA: Schema = Schema {
     table: "_lanner_ledger_migrations",
-    migrations: &[(
-        1,
-        "ledger",
-        include_str!("../../migrations/mysql/ledger_0001.sql"),
-        include_str!("../../migrations/postgres/ledger_0001.sql"),
-    )],
+    migrations: &[
+        (
+            1,
+            "ledger",
+            include_str!("../../migrations/mysql/ledger_0001.sql"),
+            include_str!("../../migrations/postgres/ledger_0001.sql"),
+        ),
+        (
+            2,
+            "room lists",
+            include_str!("../../migrations/mysql/ledger_0002.sql"),
+            include_str!("../../migrations/postgres/ledger_0002.sql"),
+        ),
+    ],
 };
 
 /// Rows of one statement at most; a larger batch is several statements of its transaction.
@@ -186,6 +195,14 @@ impl Ledger for SqlLedger {
 
     async fn fail(&self, failures: &[(Item, Failure)]) -> PortResult<()> {
         self.database.repeat(true, || self.fail_attempts(failures)).await
+    }
+
+    async fn put_room_list(&self, item: &Item, collected_at: Timestamp, list: &[u8]) -> PortResult<bool> {
+        self.database.repeat(true, || self.keep_room_list(item, collected_at, list)).await
+    }
+
+    async fn room_list(&self, item: &Item) -> PortResult<Option<Vec<u8>>> {
+        self.database.repeat(true, || self.kept_room_list(item)).await
     }
 
     async fn settle(&self, settlements: &[Settlement]) -> PortResult<Vec<bool>> {

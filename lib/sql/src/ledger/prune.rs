@@ -68,15 +68,19 @@ impl SqlLedger {
     }
 }
 
-/// Deletes the lowest `most` organizations of the run; answers how many there were.
+/// Deletes the lowest `most` organizations of the run with their room lists; answers how many organizations there were.
 async fn prune_organizations(tx: &mut Tx, run: i64, most: u64) -> PortResult<u64> {
     let sql =
         "SELECT organization FROM run_organizations WHERE run = :run ORDER BY organization LIMIT 1 OFFSET :others";
     let others = i64::try_from(most - 1).unwrap_or(i64::MAX);
     let highest = tx.fetch(sql, &[("run", run.into()), ("others", others.into())]).await?;
     let highest = highest.first().map(|row| row.whole("organization")).transpose()?.unwrap_or(i64::MAX);
-    let sql = "DELETE FROM run_organizations WHERE run = :run AND organization <= :highest";
-    tx.execute(sql, &[("run", run.into()), ("highest", highest.into())]).await
+    let through = [("run", run.into()), ("highest", highest.into())];
+    let deleted =
+        tx.execute("DELETE FROM run_organizations WHERE run = :run AND organization <= :highest", &through).await?;
+    // Now that their organizations are gone, nobody puts another one.
+    tx.execute("DELETE FROM room_lists WHERE run = :run AND organization <= :highest", &through).await?;
+    Ok(deleted)
 }
 
 async fn prune_unreadable(tx: &mut Tx, before: i64, most: u64) -> PortResult<u64> {

@@ -85,6 +85,7 @@ impl SqlLedger {
             let values = [("as_of", head.as_of.into()), ("run", run.as_str().into()), ("batch", json(chunk)?.into())];
             tx.execute(self.statements().add_history, &values).await?;
         }
+        self.drop_room_lists(tx, head.number, &organizations).await?;
         Ok(first.into_keys().collect())
     }
 }
