@@ -7,7 +7,7 @@ use support::waiting::number_from_env;
 use support::{Faults, FaultyProxy, Gate, Program, SqlServer};
 use tokio::time::Instant;
 
-use super::stage::{Stage, instant, on_each_server, run_line};
+use super::stage::{Stage, instant, on_each_server, persevere, run_line};
 
 on_each_server!(
     killed_at_random_and_started_again,
@@ -149,9 +149,6 @@ async fn throttled_with_lost_answers_and_partial_batches() {
         .with("LANNER_DYNAMODB_ENDPOINT", &dynamodb.url)
         .with("LANNER_SQS_ENDPOINT", &sqs.url)
         .with("LANNER_WORKERS_ATTEMPTS_MAX", 1_000);
-    let line = format!("{} --wait", run_line("throttled", instant(1)));
-    // What a scheduler does with exit code 75.
-    let ended = (0..20).map(|_| program.run(&line)).find(|ended| ended.code != Some(75)).expect("an end");
-    ended.exits(0);
+    persevere(&program, &format!("{} --wait", run_line("throttled", instant(1))));
     check(&stage, "throttled", 1).await;
 }

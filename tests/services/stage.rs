@@ -46,12 +46,17 @@ impl Stage {
     pub(super) async fn filled(server: SqlServer, organizations: u64) -> Option<Self> {
         let stage = Self::new(server, organizations).await?;
         stage.program.run("provision --reason test").exits(0);
-        stage.import().exits(0);
+        stage.import();
         Some(stage)
     }
 
-    pub(super) fn import(&self) -> Ended {
-        self.program.run(&format!("import {}", self.folder.path().join("tables").display()))
+    pub(super) fn import(&self) {
+        self.persevere(&format!("import {}", self.folder.path().join("tables").display()));
+    }
+
+    /// Runs a line, again when it ends with exit code 75, as it says: a local server can be too busy to answer in time.
+    pub(super) fn persevere(&self, line: &str) -> Ended {
+        persevere(&self.program, line)
     }
 
     /// A data directory that nobody should need.
@@ -74,6 +79,12 @@ impl Stage {
         let rows = ledger.organizations(&run, &Filter::default(), 1_000_000).await.expect("the organizations");
         (progress, rows)
     }
+}
+
+/// See [`Stage::persevere`].
+pub(super) fn persevere(program: &Program, line: &str) -> Ended {
+    let ended = (0..20).map(|_| program.run(line)).find(|ended| ended.code != Some(75));
+    ended.unwrap_or_else(|| panic!("lanner {line}: no end but 75")).exits(0)
 }
 
 /// The arguments of a run.

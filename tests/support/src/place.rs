@@ -95,7 +95,12 @@ impl Place {
 
 /// Opens a data directory.
 pub async fn open(path: &Path, access: Access) -> Open {
-    let adapters = Adapters::open(path, access).await;
+    open_with(path, access, Epoch::default()).await
+}
+
+/// Opens a data directory whose message ids count from `epoch`.
+pub async fn open_with(path: &Path, access: Access, epoch: Epoch) -> Open {
+    let adapters = Adapters::open_with(path, access, epoch).await;
     Open { ports: adapters.plain(), directory: adapters.directory, index: adapters.index }
 }
 
@@ -115,11 +120,16 @@ pub struct Adapters {
 impl Adapters {
     /// Opens a data directory.
     pub async fn open(path: &Path, access: Access) -> Self {
+        Self::open_with(path, access, Epoch::default()).await
+    }
+
+    /// Opens a data directory whose message ids count from `epoch`.
+    pub async fn open_with(path: &Path, access: Access, epoch: Epoch) -> Self {
         let dir = DataDir::open(path, access, "test").await.expect("a data directory");
         let organization_queue = SqliteQueue::open(&dir, ORGANIZATION_QUEUE).await.expect("a queue");
         Self {
             directory: SqliteDirectory::open(&dir).await.expect("a directory"),
-            index: PackedIndex::open(&dir.live_ids(), MapSize::default(), Epoch::default()).expect("an index"),
+            index: PackedIndex::open(&dir.live_ids(), MapSize::default(), epoch).expect("an index"),
             limits: LmdbLimits::open(&dir.limits(), MapSize::default()).expect("limits"),
             ledger: SqliteLedger::open(&dir).await.expect("a ledger"),
             room_queue: organization_queue.beside(ROOM_QUEUE).await.expect("a queue"),
