@@ -32,9 +32,11 @@ impl Stage {
         };
         let chat = SmallChat::random(77, organizations);
         chat.write_csv(&folder.path().join("tables"));
-        let config = services.write_settings("");
-        let program = Program::new(env!("CARGO_BIN_EXE_lanner"), &folder.path().join("data"))
-            .with("LANNER_CONFIG", config.display())
+        let config = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/examples/services/lanner.toml");
+        let program = Program::new(env!("CARGO_BIN_EXE_lanner"), &folder.path().join("data"));
+        let program = services.environment().iter().fold(program, |program, (name, value)| program.with(name, value));
+        let program = program
+            .with("LANNER_CONFIG", config)
             .with("LANNER_SQS_LINGER_MS", 100)
             .with("LANNER_WORKERS_VISIBLE_FOR_MS", 1_000)
             .with("LANNER_WORKERS_BACKOFF_MIN_MS", 20)

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use chat::{Day, Epoch, Heads, Organization, PortResult, RoomId};
+use chat::{Day, Epoch, Heads, MessageId, Organization, PortResult, RoomId};
 
 use crate::{
     Account, Load, LoadDirectory, LoadMessages, Membership, MessageBody, Name, NameKind, OrganizationRooms,
@@ -89,6 +89,12 @@ impl Load for JoinedLoad {
             heads.raise(&self.days(rooms)).await?;
         }
         self.messages.messages(rooms).await
+    }
+
+    async fn quiet_rooms(&mut self, rooms: &[(RoomId, MessageId)]) -> PortResult<()> {
+        let Some(heads) = &self.heads else { return Ok(()) };
+        let days = rooms.iter().map(|(room, newest)| (*room, Day::of(self.epoch.time_of(*newest))));
+        heads.raise(&days.collect::<Vec<_>>()).await
     }
 
     async fn bodies(&mut self, rows: &[MessageBody]) -> PortResult<()> {

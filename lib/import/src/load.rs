@@ -164,6 +164,12 @@ pub trait Load: Send {
     /// Messages of rooms; rooms without any message are not given.
     async fn messages(&mut self, rooms: &[RoomMessages]) -> PortResult<()>;
 
+    /// Rooms all of whose messages are left out as too old or too new, each with the newest one that is not too new. For
+    /// stores that keep the heads of rooms apart from messages; others ignore it. Called between calls of [`Load::messages`].
+    async fn quiet_rooms(&mut self, _rooms: &[(RoomId, MessageId)]) -> PortResult<()> {
+        Ok(())
+    }
+
     /// What messages say, of sources that tell; called after all messages were given.
     ///
     /// Rows come as they stand in the files, repeated ones and those of messages that were left out included: a body is kept

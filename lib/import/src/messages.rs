@@ -1,6 +1,6 @@
 //! Messages: read, checked, and handed to the store room by room.
 
-use std::io;
+use std::{io, ops::RangeInclusive};
 
 use chat::{MessageId, RoomId};
 
@@ -27,17 +27,11 @@ impl Messages {
         let mut by_room = work.sorter();
         // Where ids only grow, none stands twice: nothing more needs to be checked but the rooms.
         let (mut last, mut growing) = (None, true);
-        let (wanted, mut unwanted) = (work.wanted_messages(), 0);
         let mut checked = work.read(Table::Messages, Stage::Messages, |room, value| {
-            if !wanted.contains(&MessageId::from_bits(value >> 1)) {
-                unwanted += 1;
-                return Ok(());
-            }
             growing &= last < Some(value >> 1);
             last = Some(value >> 1);
             by_room.push(room, value)
         })?;
-        work.report.unwanted_messages = unwanted;
         let mut by_room = by_room.finish()?;
         work.begin(Stage::CheckMessages, Some(by_room.rows()));
         let mut by_id = work.sorter();
@@ -60,7 +54,7 @@ impl Messages {
         Ok(Self { by_room, elsewhere })
     }
 
-    /// Hands all messages of `rooms` above `after` to the store.
+    /// Hands all messages of `rooms` above `after` to the store, but for those that are not wanted.
     pub(crate) async fn load(
         &mut self,
         work: &mut Work<'_>,
@@ -73,21 +67,31 @@ impl Messages {
         let mut known = Follow::new(rooms)?;
         let mut elsewhere = Follow::new(&mut self.elsewhere)?;
         let mut groups = self.by_room.groups()?;
-        let (mut batch, mut ids, mut done, mut told) = (Vec::new(), 0, 0, 0);
+        let wanted = work.wanted_messages();
+        let (mut batch, mut quiet, mut ids, mut done, mut told) = (Vec::new(), Vec::new(), 0, 0, 0);
         while let Some((room, values)) = groups.next()? {
             done += values.len() as u64;
             if known.find(room)?.is_none() {
                 continue;
             }
-            let messages = room_messages(room, values, elsewhere.values(room)?);
+            let mut messages = room_messages(room, values, elsewhere.values(room)?);
+            let newest = newest_until(&messages, *wanted.end());
+            work.report.unwanted_messages += retain(&mut messages, &wanted);
             note(work, &messages);
             if after.is_some_and(|after| messages.room <= after) {
                 continue;
             }
-            ids += messages.live.len() + messages.tombstoned.len();
-            batch.push(messages);
-            if ids >= LOAD_IDS {
+            if messages.live.is_empty() && messages.tombstoned.is_empty() {
+                quiet.extend(newest.map(|newest| (messages.room, newest)));
+            } else {
+                ids += messages.live.len() + messages.tombstoned.len();
+                batch.push(messages);
+            }
+            if ids + quiet.len() >= LOAD_IDS {
+                // Quiet rooms first: a load that is killed goes on behind the last room with messages.
+                load.quiet_rooms(&quiet).await.map_err(failed)?;
                 load.messages(&batch).await.map_err(failed)?;
+                quiet.clear();
                 batch.clear();
                 ids = 0;
             }
@@ -96,12 +100,33 @@ impl Messages {
                 work.done(done, Some(total));
             }
         }
+        if !quiet.is_empty() {
+            load.quiet_rooms(&quiet).await.map_err(failed)?;
+        }
         if !batch.is_empty() {
             load.messages(&batch).await.map_err(failed)?;
+        }
+        if let Some(table) = work.report.tables.get_mut(&Table::Messages) {
+            table.loaded = table.loaded.saturating_sub(work.report.unwanted_messages);
         }
         work.done(total, Some(total));
         Ok(())
     }
+}
+
+/// The newest message that is not newer than `last`, live or deleted.
+fn newest_until(messages: &RoomMessages, last: MessageId) -> Option<MessageId> {
+    let newest = |ids: &[MessageId]| ids[..ids.partition_point(|id| *id <= last)].last().copied();
+    newest(&messages.live).max(newest(&messages.tombstoned))
+}
+
+/// Leaves the wanted messages and answers how many others there were.
+fn retain(messages: &mut RoomMessages, wanted: &RangeInclusive<MessageId>) -> u64 {
+    let count = |messages: &RoomMessages| (messages.live.len() + messages.tombstoned.len()) as u64;
+    let before = count(messages);
+    messages.live.retain(|id| wanted.contains(id));
+    messages.tombstoned.retain(|id| wanted.contains(id));
+    before - count(messages)
 }
 
 /// Checks rooms and repeated rows; gives each distinct message of a known room to `take` and answers how many there are.

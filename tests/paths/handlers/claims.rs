@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use aws::{Credentials, ServiceSettings, Sqs, SqsQueue, SqsSettings, provision};
 use chat::ledger::{Failure, Figures, Item, Settlement, Stage, State};
-use chat::{AccountId, Epoch, MessageId, OrganizationId, Plan, Policy, RoomId, Timestamp};
+use chat::{AccountId, Epoch, Memberships as _, MessageId, OrganizationId, Plan, Policy, RoomId, Timestamp};
 use embedded::Access;
 use import::Membership;
 use jobs::limits::{collect_rooms, extract_organizations};
@@ -220,7 +220,7 @@ async fn a_claim_from_before_a_later_collection_merges_what_the_later_one_found(
     // The guest's organization keeps room 0; the large one no longer sees it, and its plan has changed twice.
     let room = RoomId::from_bits(rig.place.chat.rooms[0]);
     let membership = Membership { account: AccountId::from_bits(1), room };
-    rig.open.directory.leave(&[membership]).await.expect("a leave");
+    rig.open.directory.apply(&support::room_log::left(&[membership])).await.expect("a leave");
     rig.open.directory.set_plan(LARGE, Plan::Paid).await.expect("an upgrade");
     rig.open.directory.set_plan(LARGE, Plan::Free).await.expect("a downgrade");
     rig.collect_large("daily").await;

@@ -1,4 +1,4 @@
-//! The services of a test: a database, tables and queues of its own on real servers, and the settings of the binary for them.
+//! The services of a test: a database, tables and queues of its own on real servers.
 
 use std::path::{Path, PathBuf};
 
@@ -32,26 +32,16 @@ impl Services {
         Ok(Self { folder: folder.to_owned(), sql, sql_url, dynamodb_url, sqs_url, prefix })
     }
 
-    /// The settings with every port behind a service.
-    pub fn settings(&self) -> String {
-        let Self { sql_url, dynamodb_url, sqs_url, prefix, .. } = self;
-        format!(
-            "[directory]\nadapter = \"sql\"\nurl = \"{sql_url}\"\n\
-             [ledger]\nadapter = \"sql\"\nurl = \"{sql_url}\"\n\
-             [messages]\nadapter = \"dynamodb\"\n\
-             [limits]\nadapter = \"dynamodb\"\n\
-             [queue]\nadapter = \"sqs\"\n\
-             [aws]\nregion = \"eu-central-1\"\ncredentials = \"local\"\n\
-             [dynamodb]\nendpoint = \"{dynamodb_url}\"\ntable_prefix = \"{prefix}\"\n\
-             [sqs]\nendpoint = \"{sqs_url}\"\nqueue_prefix = \"{prefix}\"\n"
-        )
-    }
-
-    /// Writes the settings, with `more` behind them, into the folder, and answers the file.
-    pub fn write_settings(&self, more: &str) -> PathBuf {
-        let path = self.folder.join("lanner.toml");
-        std::fs::write(&path, format!("{}{more}", self.settings())).expect("a settings file");
-        path
+    /// The settings of `docs/examples/services` that are others here.
+    pub fn environment(&self) -> [(&'static str, &str); 6] {
+        [
+            ("LANNER_DIRECTORY_URL", &self.sql_url),
+            ("LANNER_LEDGER_URL", &self.sql_url),
+            ("LANNER_DYNAMODB_ENDPOINT", &self.dynamodb_url),
+            ("LANNER_DYNAMODB_TABLE_PREFIX", &self.prefix),
+            ("LANNER_SQS_ENDPOINT", &self.sqs_url),
+            ("LANNER_SQS_QUEUE_PREFIX", &self.prefix),
+        ]
     }
 }
 

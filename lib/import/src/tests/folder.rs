@@ -8,7 +8,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use chat::{Organization, PortError, PortResult, RoomId};
+use chat::{MessageId, Organization, PortError, PortResult, RoomId};
 use parquet::{
     column::writer::ColumnWriter,
     data_type::ByteArray,
@@ -122,6 +122,7 @@ pub(super) struct Memory {
     pub(super) unfinished: Option<(Source, Option<RoomId>)>,
     pub(super) calls_left: Option<u32>,
     pub(super) message_rooms: u32,
+    pub(super) quiet_rooms: Vec<(u64, u64)>,
 }
 
 impl Memory {
@@ -189,6 +190,11 @@ impl Load for Memory {
         let reached = self.unfinished.take().filter(|(other, _)| *other == source).and_then(|(_, reached)| reached);
         self.unfinished = Some((source, reached));
         Ok(reached)
+    }
+
+    async fn quiet_rooms(&mut self, rooms: &[(RoomId, MessageId)]) -> PortResult<()> {
+        self.quiet_rooms.extend(rooms.iter().map(|(room, newest)| (room.get(), newest.get())));
+        Ok(())
     }
 
     async fn messages(&mut self, rooms: &[RoomMessages]) -> PortResult<()> {

@@ -179,12 +179,14 @@ async fn messages_before_or_after_those_wanted_are_as_if_they_were_not_there() {
         format!("room_id,message_id,deleted,author,body\n{}", rows.collect::<String>())
     };
     let newer = [(101, at(3, 0)), (102, at(4, 1))];
-    let all = rows(&[newer[0], (101, at(2, 4_000_000)), newer[1], (103, at(0, 1)), (103, at(5, 0))]);
+    let all = rows(&[newer[0], (101, at(2, 4_000_000)), newer[1], (103, at(0, 2)), (103, at(0, 1)), (103, at(5, 0))]);
     let dir = csv_folder(&[("messages", &all)]);
     let options =
         ImportOptions { messages_since: instant(3), messages_before: instant(5), ..ImportOptions::new(dir.path()) };
     let mut store = Memory::default();
     let report = import(dir.path(), &options, &mut store, &mut |_| {}).await.expect("an import");
-    assert_eq!((report.unwanted_messages, report.live_messages, report.bodies), (3, 2, 2));
+    assert_eq!((report.unwanted_messages, report.live_messages, report.bodies), (4, 2, 2));
+    assert_eq!(report.tables[&Table::Messages].loaded, 2);
+    assert_eq!(store.quiet_rooms, [(103, at(0, 2))], "its head is told, but nothing newer than what is wanted");
     assert_eq!(store.visible, imported(&csv_folder(&[("messages", &rows(&newer))])).await);
 }
