@@ -177,6 +177,7 @@ impl<W: Work> Inner<W> {
                 Err(error) => return Err(error),
             };
             failures = 0;
+            let received = deliveries.len();
             for delivery in deliveries {
                 // Only this loop takes permits, and it asked for no more than were free.
                 let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else { break };
@@ -191,8 +192,21 @@ impl<W: Work> Inner<W> {
                     drop(slot);
                 });
             }
+            self.linger(received).await;
         }
         Ok(())
+    }
+
+    /// Where calls cost money, waits for messages to gather after a receive that brought few: the fewer, the longer. One that
+    /// brought nothing has waited already.
+    async fn linger(&self, received: usize) {
+        let limits = self.queue.limits();
+        let missing = limits.batch_max.saturating_sub(received);
+        if received == 0 || missing == 0 || limits.linger.is_zero() {
+            return;
+        }
+        let pause = limits.linger.mul_f64(missing as f64 / limits.batch_max as f64);
+        let _ = tokio::time::timeout(pause, self.stop.cancelled()).await;
     }
 
     /// Waits for free slots; `None` when stopped.

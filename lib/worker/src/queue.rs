@@ -87,7 +87,8 @@ pub struct QueueLimits {
     pub batch_max: usize,
     /// Bytes of a body.
     pub body_bytes_max: usize,
-    /// How long answers may linger to fill a batch: longer where calls cost money.
+    /// How long sends and answers may linger to fill a batch, and receives that brought less than one before the next:
+    /// longer where calls cost money.
     pub linger: Duration,
 }
 
