@@ -9,7 +9,7 @@ use chat::{MessageId, OrganizationId, PageRequest, RoomId, RunId};
 use embedded::Access;
 use jobs::Ports;
 use jobs::limits::{StageSettings, Until, collect_rooms, extract_organizations, merge_newest, wait_until_finished};
-use support::{Program, SqlServer, place};
+use support::{Faults, FaultyProxy, Program, SqlServer, place};
 use tokio_util::sync::CancellationToken;
 use worker::Pulse;
 
@@ -77,12 +77,15 @@ async fn a_healthy_run_costs_little_more_than_what_counts() {
     stage.persevere(&lean.import_line());
     let embedded_dir = stage.folder.path().join("embedded");
     Program::new(env!("CARGO_BIN_EXE_lanner"), &embedded_dir).run(&lean.import_line()).exits(0);
-    let connected = connect(&stage.services, lean.epoch).await;
+    let counting = FaultyProxy::start(&stage.services.sqs_url, Faults::new(1, 0)).await;
+    let connected = connect(&stage.services, &counting.url, lean.epoch).await;
     let ports = &connected.ports;
     let id: RunId = "cost".parse().expect("a run id");
-    let before = (connected.dynamodb.usage(), connected.sqs.usage());
+    let (before, opening) = (connected.dynamodb.usage(), counting.requests());
     run(ports, &id, &lean).await;
-    let after = (connected.dynamodb.usage(), connected.sqs.usage());
+    let after = connected.dynamodb.usage();
+    let mut requests = counting.requests();
+    requests.iter_mut().for_each(|(name, count)| *count -= opening.get(name).copied().unwrap_or(0));
 
     let rows = ports.ledger.organizations(&id, &Filter::default(), 1_000_000).await.expect("the organizations");
     let ids: Vec<OrganizationId> = rows.iter().map(|row| row.organization).collect();
@@ -90,16 +93,18 @@ async fn a_healthy_run_costs_little_more_than_what_counts() {
     let embedded = place::open_with(&embedded_dir, Access::Read, lean.epoch).await;
     let least = least_read_units(&embedded.ports, &ids, &lean).await;
     let read: f64 = rows.iter().map(|row| row.read_units).sum();
-    let charged = after.0.read_units - before.0.read_units;
-    let written = after.0.write_units - before.0.write_units;
-    let requests = (after.1.requests - before.1.requests) as f64 / (2.0 * organizations);
+    let charged = after.read_units - before.read_units;
+    let written = after.write_units - before.write_units;
+    // Looks at the depth and renewals grow with the time that a busy machine takes, not with organizations.
+    let by_message = ["SendMessageBatch", "ReceiveMessage", "DeleteMessageBatch"];
+    let by_hop = by_message.iter().map(|name| requests[*name]).sum::<u64>() as f64 / (2.0 * organizations);
     println!(
         "{organizations} organizations: {read} read units for message ids, at least {least} ({:.3} times), {charged} with the \
-         stored limits; {written} write units; {requests:.3} requests to SQS for each organization and hop",
+         stored limits; {written} write units; {by_hop:.3} requests to SQS for each organization and hop: {requests:?}",
         read / least
     );
     assert!(read <= 1.25 * least, "{read} read units, {least} would do");
     assert!(read <= charged, "the ledger tells of {read} read units, {charged} were charged");
     assert!((written - organizations).abs() < 1e-6, "{written} write units for {organizations} limits");
-    assert!(requests <= 0.35, "{requests} requests for each organization and hop");
+    assert!(by_hop <= 0.35, "{by_hop} requests for each organization and hop: {requests:?}");
 }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws::{
     Credentials, DynamoDb, DynamoDbLimits, DynamoDbLiveIds, DynamoDbSettings, ServiceSettings, Sqs, SqsQueue,
@@ -78,11 +79,10 @@ async fn real_data_leads_to_the_expected_answers(server: SqlServer) {
 pub(super) struct Connected {
     pub(super) ports: Ports,
     pub(super) dynamodb: DynamoDb,
-    pub(super) sqs: Sqs,
 }
 
-/// Connects as the binary does with its default settings.
-pub(super) async fn connect(services: &Services, epoch: Epoch) -> Connected {
+/// Connects as the binary does, with answers that wait a while for others.
+pub(super) async fn connect(services: &Services, sqs_url: &str, epoch: Epoch) -> Connected {
     let service = |endpoint: &str| ServiceSettings {
         region: Some("eu-central-1".to_owned()),
         endpoint: Some(endpoint.to_owned()),
@@ -92,8 +92,9 @@ pub(super) async fn connect(services: &Services, epoch: Epoch) -> Connected {
     let tables = Tables::with_prefix(&services.prefix);
     let settings = DynamoDbSettings { tables, ..DynamoDbSettings::default() };
     let dynamodb = DynamoDb::connect(&service(&services.dynamodb_url), settings).await.expect("DynamoDB");
-    let settings = SqsSettings { queue_prefix: services.prefix.clone(), ..SqsSettings::default() };
-    let sqs = Sqs::connect(&service(&services.sqs_url), settings).await.expect("SQS");
+    // Long enough that batches fill on a slow machine, too.
+    let settings = SqsSettings { queue_prefix: services.prefix.clone(), linger: Duration::from_secs(5) };
+    let sqs = Sqs::connect(&service(sqs_url), settings).await.expect("SQS");
     let database = SqlSettings::new(SqlUrl::new(&services.sql_url).expect("an address"));
     let ports = Ports {
         directory: Arc::new(SqlDirectory::open(&database).await.expect("a directory")),
@@ -105,5 +106,5 @@ pub(super) async fn connect(services: &Services, epoch: Epoch) -> Connected {
         room_queue: Arc::new(SqsQueue::open(&sqs, ROOM_QUEUE).await.expect("a queue")),
         epoch,
     };
-    Connected { ports, dynamodb, sqs }
+    Connected { ports, dynamodb }
 }

@@ -1,9 +1,10 @@
 //! A proxy in front of a local server that speaks as AWS does when it refuses: local servers never throttle, never leave a part of
 //! a batch undone and never lose an answer.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
@@ -19,6 +20,7 @@ use crate::{Fault, Faults};
 pub struct FaultyProxy {
     /// Where it listens: `http://127.0.0.1:port`.
     pub url: String,
+    behind: Arc<Behind>,
 }
 
 type Answer = Result<Response<Full<Bytes>>, io::Error>;
@@ -28,8 +30,9 @@ impl FaultyProxy {
     pub async fn start(target: &str, faults: Faults) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
-        let behind =
-            Arc::new(Behind { address: target.trim_start_matches("http://").trim_end_matches('/').into(), faults });
+        let address = target.trim_start_matches("http://").trim_end_matches('/').into();
+        let behind = Arc::new(Behind { address, faults, requests: Mutex::default() });
+        let proxy = Self { url, behind: Arc::clone(&behind) };
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let behind = Arc::clone(&behind);
@@ -40,13 +43,19 @@ impl FaultyProxy {
                 });
             }
         });
-        Self { url }
+        proxy
+    }
+
+    /// How many requests of each operation came.
+    pub fn requests(&self) -> BTreeMap<String, u64> {
+        self.behind.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
 struct Behind {
     address: String,
     faults: Faults,
+    requests: Mutex<BTreeMap<String, u64>>,
 }
 
 impl Behind {
@@ -55,6 +64,8 @@ impl Behind {
         let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
         let operation =
             head.headers.get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+        let name = operation.rsplit('.').next().unwrap_or_default().to_owned();
+        *self.requests.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_default() += 1;
         let forward = async |body: Bytes| self.forward(Request::from_parts(head.clone(), Full::new(body))).await;
         match self.faults.next().await {
             None => forward(body).await,
