@@ -1,9 +1,9 @@
 //! Settings to ports. Here and in the files below alone adapters are named.
 //!
-//! - [`systems`]: what several ports share: the data directory, the connections to services
-//! - [`ports`]: each port from its settings
-//! - [`checks`]: a look at each system for `lanner doctor`
-//! - [`provision`]: making tables and queues
+//! - [`mod@systems`]: what several ports share: the data directory, the connections to services
+//! - [`mod@ports`]: each port from its settings
+//! - [`mod@checks`]: a look at each system for `lanner doctor`
+//! - [`mod@provision`]: making tables and queues
 
 mod check_embedded;
 mod check_services;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use aws::{DynamoDbLimits, DynamoDbLiveIds, DynamoDbState, SqsQueue, fix_epoch, store_epoch};
+use aws::{DynamoDbLimits, DynamoDbLiveIds, DynamoDbMessages, DynamoDbState, SqsQueue, fix_epoch, store_epoch};
 use chat::{Directory, Epoch, Heads, Ledger, Limits, LiveIds, Messages, NoHeads, OwnedDirectory, PortError};
 use embedded::{
     Access, DataDir, LmdbHeads, LmdbLimits, LmdbLiveIds, LmdbMessages, MapSize, OpenError, PackedIndex,
@@ -179,8 +179,9 @@ pub(super) fn messages(systems: &Systems<'_>) -> Result<Arc<dyn Messages>, Failu
         MessagesAdapter::Embedded {} => {
             Ok(Arc::new(LmdbMessages::open(&systems.data_dir()?.messages(), MapSize::default())?))
         }
-        MessagesAdapter::DynamoDb { .. } | MessagesAdapter::Sql { .. } => {
-            let words = "what messages say is read from embedded stores only: messages.adapter is another";
+        MessagesAdapter::DynamoDb { .. } => Ok(Arc::new(DynamoDbMessages::new(systems.dynamodb()?.clone()))),
+        MessagesAdapter::Sql { .. } => {
+            let words = "with messages.adapter = \"sql\" only the ids of messages are read, not what they say";
             Err(Failure::new(exit::CONFIGURATION, anyhow::anyhow!(words)))
         }
     }

@@ -44,6 +44,7 @@ async fn from_nothing_to_limits_with_every_command(server: SqlServer) {
         "organizations list",
         "organizations show 3",
         "preview --max-messages 9",
+        "messages --room 7",
         "rerun --organization 3 --dry-run",
         "runs prune --older-than 1d --dry-run",
     ] {

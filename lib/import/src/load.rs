@@ -187,7 +187,7 @@ pub trait Load: Send {
 
 /// The half of a [`Load`] that takes the directory: a store of organizations, accounts, rooms and memberships.
 ///
-/// All calls are those of [`Load`], with what is promised there. [`JoinedLoad`] makes one load of both halves.
+/// All calls are those of [`Load`], with what is promised there. [`crate::JoinedLoad`] makes one load of both halves.
 #[async_trait]
 pub trait LoadDirectory: Send {
     /// As [`Load::known_names`].
