@@ -15,7 +15,7 @@ use crate::wiring::{self, OpenedImport};
 /// Rows left out that are named on the terminal; --json names more.
 const NAMED: usize = 10;
 
-/// Bring a folder of tables, or any files of messages, into the data directory
+/// Bring a folder of tables, or any files of messages, into the directory and the messages
 ///
 /// A folder holds organizations, accounts, rooms, memberships and messages, each as .parquet or .csv (with a header), and
 /// perhaps meta.json with epoch_ms, the epoch of the message ids. Rows can stand in any order.

@@ -41,7 +41,9 @@ pub(crate) async fn run(app: &App, args: &ProvisionArgs) -> Outcome {
         )));
     }
     let items = provision.make().await?;
-    if let Some(ledger) = provision.ledger().await? {
+    // Where every adapter is embedded nothing was done, and no data directory is made for saying so.
+    if !items.is_empty() {
+        let (ledger, _data_dir) = provision.ledger().await?;
         let made = items.iter().filter(|item| item.made).count();
         let target = format!("{} tables and queues", items.len());
         let action = Action { name: "provision", target, reason: reason.clone() };

@@ -8,7 +8,7 @@ use embedded::{Access, DataDir, LmdbLimits, MapSize, PackedIndex, SqliteDirector
 use jobs::operate::doctor::{self, Finding, Level};
 use jobs::{JOBS, ORGANIZATION_QUEUE, ROOM_QUEUE};
 
-use super::checks::{Check, Free};
+use super::checks::{Check, Free, unfinished_import};
 use super::ports::fixed_epoch;
 use crate::exit::{self, Failure};
 use crate::output::bytes_in_words;
@@ -72,8 +72,7 @@ impl<'a> Embedded<'a> {
             }
             let directory = SqliteDirectory::open(&dir).await?;
             if directory.unfinished_import().await? {
-                let advice = "wait for it, or run the same lanner import again";
-                return Ok(vec![Finding::bad("directory", Level::Unavailable, "an import is not finished", advice)]);
+                return Ok(vec![unfinished_import()]);
             }
             let count = doctor::count_free(&directory).await?;
             // Nobody else sets it.

@@ -4,9 +4,9 @@ use aws::{DynamoDbLiveIds, SqsQueue, provision};
 use chat::{LiveIds, MessageId, PageRequest, RoomId, Timestamp};
 use jobs::operate::doctor::{self, Finding, Level};
 use jobs::{ORGANIZATION_QUEUE, ROOM_QUEUE};
-use sql::{DirectoryQueries, Migrations, SqlDirectory, SqlLedger, SqlLiveIds};
+use sql::{Migrations, SqlDirectory, SqlLedger, SqlLiveIds};
 
-use super::checks::{Check, Free};
+use super::checks::{Check, Free, unfinished_import};
 use super::ports;
 use super::systems::Systems;
 use crate::exit::Failure;
@@ -48,17 +48,25 @@ impl<'a> Services<'a> {
         Check::new("directory", &["settings"], async move {
             let (database, queries) = ports::sql_directory(settings)?;
             let mut found = Vec::new();
-            if queries.is_none() {
-                let migrations = SqlDirectory::migrations(&database).await?;
-                found.push(tables("directory", database.url.place(), migrations));
-                if migrations.applied == 0 {
-                    return Ok(found);
+            let (whose, directory) = match queries {
+                Some(queries) => {
+                    let directory = SqlDirectory::open_chat(&database, &queries).await?;
+                    ("the chat's, answered by the configured queries", directory)
                 }
+                None => {
+                    let migrations = SqlDirectory::migrations(&database).await?;
+                    found.push(tables("directory", database.url.place(), migrations));
+                    // Opened when older, it would be brought up to date.
+                    if migrations.applied != migrations.known {
+                        return Ok(found);
+                    }
+                    ("ours", SqlDirectory::open(&database).await?)
+                }
+            };
+            if directory.unfinished_import().await? {
+                found.push(unfinished_import());
+                return Ok(found);
             }
-            // Ours is looked at like a chat's: read only.
-            let whose = if queries.is_some() { "the chat's, answered by the configured queries" } else { "ours" };
-            let queries = queries.unwrap_or_else(DirectoryQueries::default);
-            let directory = SqlDirectory::open_chat(&database, &queries).await?;
             found.push(Finding::ok("directory", format!("{}: {whose}", database.url.place())));
             found.extend(slow("directory", directory.warnings()));
             let count = doctor::count_free(&directory).await?;

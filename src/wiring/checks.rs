@@ -75,6 +75,12 @@ pub(crate) fn checks(settings: &Settings) -> Vec<Check<'_>> {
     checks
 }
 
+/// A directory that was replaced while its messages are still coming.
+pub(super) fn unfinished_import() -> Finding {
+    let advice = "wait for it, or run the same lanner import again";
+    Finding::bad("directory", Level::Unavailable, "an import is not finished", advice)
+}
+
 fn of_failure(system: &'static str, failure: &Failure) -> Finding {
     let words = exit::in_words(&failure.error);
     if failure.code == exit::TEMPORARY {

@@ -1,6 +1,9 @@
 //! Making the tables and queues that the settings name.
 
+use std::sync::Arc;
+
 use aws::provision;
+use embedded::{Access, DataDir};
 use jobs::{ORGANIZATION_QUEUE, ROOM_QUEUE};
 use serde::Serialize;
 use sql::{Migrations, SqlDirectory, SqlHeads, SqlLedger, SqlSettings};
@@ -77,12 +80,10 @@ impl<'a> Provision<'a> {
         Ok(items)
     }
 
-    /// The ledger, where what was done is noted; none where it is embedded and no data directory is there.
-    pub(crate) async fn ledger(&self) -> Result<Option<std::sync::Arc<dyn chat::Ledger>>, Failure> {
-        match &self.0.settings.ledger {
-            LedgerAdapter::Sql { .. } => Ok(Some(ports::ledger(&self.0).await?)),
-            LedgerAdapter::Embedded {} => Ok(None),
-        }
+    /// Opens the ledger, where what was done is noted, and what keeps it open.
+    pub(crate) async fn ledger(&self) -> Result<(Arc<dyn chat::Ledger>, Option<DataDir>), Failure> {
+        let systems = Systems::open(self.0.settings, Access::Write, "provision").await?;
+        Ok((ports::ledger(&systems).await?, systems.keep()))
     }
 
     /// Our own tables in SQL databases.

@@ -1,11 +1,26 @@
 //! The binary from nothing to limits, every command.
 
 use serde_json::Value;
-use support::SqlServer;
+use support::{Program, SqlServer};
 
 use super::stage::{Stage, instant, on_each_server, run_line};
 
 on_each_server!(from_nothing_to_limits_with_every_command, workers_of_their_own_share_the_work);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_was_made_is_in_the_audit_of_an_embedded_ledger_too() {
+    let Some(stage) = Stage::new(SqlServer::MySql, 1).await else { return };
+    let program = Program::new(env!("CARGO_BIN_EXE_lanner"), &stage.data_dir())
+        .with("LANNER_QUEUE_ADAPTER", "sqs")
+        .with("LANNER_AWS_REGION", "eu-central-1")
+        .with("LANNER_AWS_CREDENTIALS", "local")
+        .with("LANNER_SQS_ENDPOINT", &stage.services.sqs_url)
+        .with("LANNER_SQS_QUEUE_PREFIX", format!("mixed-{}", stage.services.prefix));
+    let items = program.run("provision --reason test --json").exits(0).json();
+    assert_eq!(items["items"].as_array().map(Vec::len), Some(4), "{items}");
+    program.run(&format!("import {}", stage.folder.path().join("tables").display())).exits(0);
+    assert!(program.run("audit --json").exits(0).out.contains("\"provision\""));
+}
 
 #[track_caller]
 fn all(items: &Value, field: &str, expected: bool) {
