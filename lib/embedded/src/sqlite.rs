@@ -6,7 +6,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use chat::{PortError, PortResult, Timestamp};
+use chat::{BoxError, PortError, PortResult, Timestamp};
+use rusqlite::OpenFlags;
 use serde::Serialize;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
@@ -20,6 +21,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Connections that read beside the one that writes.
 pub(crate) const READERS: u32 = 4;
+/// How much of a database is mapped rather than copied to a cache: as much as SQLite maps at most.
+const MAPPED_BYTES_MAX: i64 = 0x7fff_0000;
 /// Rows that a connection hands over ahead of its reader; as many as a batch, so that neither side waits for the other.
 const ROWS_AHEAD: usize = 512;
 
@@ -52,6 +55,7 @@ impl Schema {
 pub(crate) struct Database {
     /// Keeps the hold on the directory while somebody can write.
     _dir: DataDir,
+    path: PathBuf,
     /// What it is and where it stands, for errors.
     what: String,
     /// None where the directory was opened for reading.
@@ -64,14 +68,14 @@ impl Database {
     pub(crate) async fn open(dir: &DataDir, path: PathBuf, schema: &Schema) -> PortResult<Self> {
         let what = format!("{} {}", schema.what, path.display());
         let reader = pool(READERS, options(&path).read_only(true));
-        let mut database = Self { _dir: dir.clone(), what, writer: None, reader };
+        let mut database = Self { _dir: dir.clone(), path, what, writer: None, reader };
         if dir.access() == Access::Read {
-            database.check_version(&path, schema).await?;
+            database.check_version(schema).await?;
             return Ok(database);
         }
         // One process at a time: neither migrations nor the change to WAL can be waited for in SQLite itself.
         let _guard = dir.guard().await.map_err(|e| PortError::unavailable(&database.what, e))?;
-        let writer = pool(1, options(&path).create_if_missing(true).journal_mode(SqliteJournalMode::Wal));
+        let writer = pool(1, options(&database.path).create_if_missing(true).journal_mode(SqliteJournalMode::Wal));
         match schema.migrator().run(&writer).await {
             Ok(()) => {}
             Err(MigrateError::VersionMissing(found)) => return Err(database.too_new(found, schema.newest())),
@@ -83,8 +87,8 @@ impl Database {
     }
 
     /// A reader migrates nothing: it takes only what is exactly as new as itself.
-    async fn check_version(&self, path: &Path, schema: &Schema) -> PortResult<()> {
-        if !path.exists() {
+    async fn check_version(&self, schema: &Schema) -> PortResult<()> {
+        if !self.path.exists() {
             return Err(PortError::refused(format!("{} does not exist yet: start a run first", self.what)));
         }
         let found: i64 = sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM _sqlx_migrations")
@@ -113,6 +117,18 @@ impl Database {
         &self.reader
     }
 
+    /// A connection of its own that reads, for a scan of very many rows in a thread of its own.
+    pub(crate) fn scanner(&self) -> PortResult<rusqlite::Connection> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let open = || {
+            let connection = rusqlite::Connection::open_with_flags(&self.path, flags)?;
+            connection.busy_timeout(BUSY_TIMEOUT)?;
+            connection.pragma_update(None, "mmap_size", MAPPED_BYTES_MAX)?;
+            Ok(connection)
+        };
+        open().map_err(|e| self.scan_error(e))
+    }
+
     /// The connection that writes, for a single statement.
     pub(crate) fn writer(&self) -> PortResult<&SqlitePool> {
         self.writer.as_ref().ok_or_else(|| PortError::refused(format!("{} is opened for reading", self.what)))
@@ -139,6 +155,14 @@ impl Database {
         PortError::corrupt(format!("{} holds {value}", self.what))
     }
 
+    /// Sorts a failure of a [`Self::scanner`] by what the caller does about it.
+    pub(crate) fn scan_error(&self, e: rusqlite::Error) -> PortError {
+        match e.sqlite_error() {
+            Some(failure) => classify(self.what.clone(), failure.extended_code, e),
+            None => PortError::Corrupt { what: format!("{} does not read back", self.what), source: Some(e.into()) },
+        }
+    }
+
     /// Sorts an SQLite failure by what the caller does about it.
     pub(crate) fn error(&self, e: sqlx::Error) -> PortError {
         let what = self.what.clone();
@@ -159,7 +183,7 @@ impl Database {
 }
 
 /// By SQLite's primary result code: the lowest byte of the extended one.
-fn classify(what: String, code: i32, e: sqlx::Error) -> PortError {
+fn classify(what: String, code: i32, e: impl Into<BoxError>) -> PortError {
     match code & 0xff {
         // SQLITE_BUSY, SQLITE_LOCKED: another process writes, longer than we wait. SQLITE_IOERR: the file system.
         5 | 6 | 10 => PortError::unavailable(what, e),
@@ -180,7 +204,7 @@ fn options(path: &Path) -> SqliteConnectOptions {
         // Durable against a killed process; a power cut may take back the last moments, never tear them.
         .synchronous(SqliteSynchronous::Normal)
         .pragma("cache_size", "-16384")
-        .pragma("mmap_size", "268435456")
+        .pragma("mmap_size", MAPPED_BYTES_MAX.to_string())
         .pragma("temp_store", "MEMORY")
         .pragma("wal_autocheckpoint", "8000")
         .row_buffer_size(ROWS_AHEAD)

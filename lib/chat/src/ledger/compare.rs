@@ -162,9 +162,7 @@ impl Comparison {
     }
 }
 
-/// Builds a [`Comparison`] from counts and a few examples. Whether a change holds depends on the two states, on how the boundaries
-/// stand to each other and on whether the numbers of visible messages are equal: organizations with the same of all these can be
-/// counted together, by any one of them.
+/// Builds a [`Comparison`], organization by organization.
 #[derive(Debug)]
 pub struct Comparer {
     examples_max: usize,
@@ -177,53 +175,48 @@ impl Comparer {
         Self { examples_max, comparison: Comparison::default() }
     }
 
-    /// Examples that are kept of each change.
-    pub fn examples_max(&self) -> usize {
-        self.examples_max
-    }
-
-    /// Counts organizations that have the same outcome in both runs.
-    pub fn count_same(&mut self, organizations: u64) {
-        self.comparison.before += organizations;
-        self.comparison.after += organizations;
-        self.comparison.same += organizations;
-    }
-
-    /// Counts organizations (1 or more) of either run or of both that differ like these two outcomes.
-    pub fn count(&mut self, organizations: u64, before: Option<Outcome>, after: Option<Outcome>) {
-        self.comparison.before += if before.is_some() { organizations } else { 0 };
-        self.comparison.after += if after.is_some() { organizations } else { 0 };
+    /// Takes an organization of either run or of both; to be called in ascending order.
+    pub fn add(&mut self, organization: OrganizationId, before: Option<Outcome>, after: Option<Outcome>) {
+        let examples_max = self.examples_max;
+        self.comparison.before += u64::from(before.is_some());
+        self.comparison.after += u64::from(after.is_some());
         let mut changed = false;
-        for change in changes(before, after) {
-            changed = true;
-            let differences = &mut self.comparison.differences;
-            match differences.iter_mut().find(|difference| difference.change == change) {
-                Some(difference) => difference.organizations += organizations,
-                None => differences.push(Difference { change, organizations, examples: Vec::new() }),
+        if before != after {
+            for change in Change::ALL.into_iter().filter(|change| change.holds(before.as_ref(), after.as_ref())) {
+                changed = true;
+                let difference = self.difference(change);
+                difference.organizations += 1;
+                if difference.examples.len() < examples_max {
+                    difference.examples.push(Compared { organization, before, after });
+                }
             }
         }
-        self.comparison.same += if changed { 0 } else { organizations };
+        self.comparison.same += u64::from(!changed && before.is_some());
     }
 
-    /// How many examples of what was counted like these two outcomes are still wanted.
-    pub fn examples_wanted(&self, before: Option<Outcome>, after: Option<Outcome>) -> usize {
-        let differences = self.comparison.differences.iter();
-        let wanted = changes(before, after).flat_map(|change| {
-            let difference = differences.clone().find(|difference| difference.change == change);
-            difference.map(|difference| self.examples_max - difference.examples.len())
+    /// Takes what `higher` was told of, all of it above the organizations of this one.
+    pub fn append(&mut self, higher: Self) {
+        let higher = higher.comparison;
+        self.comparison.before += higher.before;
+        self.comparison.after += higher.after;
+        self.comparison.same += higher.same;
+        for theirs in higher.differences {
+            let examples_max = self.examples_max;
+            let ours = self.difference(theirs.change);
+            ours.organizations += theirs.organizations;
+            let wanted = examples_max.saturating_sub(ours.examples.len());
+            ours.examples.extend(theirs.examples.into_iter().take(wanted));
+        }
+    }
+
+    /// The one of this change, which is made if there is none yet.
+    fn difference(&mut self, change: Change) -> &mut Difference {
+        let differences = &mut self.comparison.differences;
+        let at = differences.iter().position(|difference| difference.change == change).unwrap_or_else(|| {
+            differences.push(Difference { change, organizations: 0, examples: Vec::new() });
+            differences.len() - 1
         });
-        wanted.max().unwrap_or(0)
-    }
-
-    /// Keeps an organization as an example of each change of which more are wanted; to be called in ascending order, after such
-    /// organizations were counted.
-    pub fn add_example(&mut self, organization: OrganizationId, before: Option<Outcome>, after: Option<Outcome>) {
-        for change in changes(before, after) {
-            let difference = self.comparison.differences.iter_mut().find(|difference| difference.change == change);
-            if let Some(difference) = difference.filter(|difference| difference.examples.len() < self.examples_max) {
-                difference.examples.push(Compared { organization, before, after });
-            }
-        }
+        &mut differences[at]
     }
 
     /// The comparison, once every organization was counted; with what fails in each run.
@@ -233,8 +226,4 @@ impl Comparer {
         self.comparison.new_error_classes = after.into_iter().filter(is_new).collect();
         self.comparison
     }
-}
-
-fn changes(before: Option<Outcome>, after: Option<Outcome>) -> impl Iterator<Item = Change> {
-    Change::ALL.into_iter().filter(move |change| change.holds(before.as_ref(), after.as_ref()))
 }

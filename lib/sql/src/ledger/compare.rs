@@ -79,7 +79,6 @@ fn merge(before: &mut Side, after: &mut Side, comparer: &mut Comparer) {
         };
         let take = |side: &mut Side| side.page.pop_if(|(organization, _)| *organization == lowest).map(|(_, o)| o);
         let outcomes = (take(before), take(after));
-        comparer.count(1, outcomes.0, outcomes.1);
-        comparer.add_example(lowest, outcomes.0, outcomes.1);
+        comparer.add(lowest, outcomes.0, outcomes.1);
     }
 }
