@@ -276,14 +276,14 @@ async fn redrive(app: &App, ports: &Ports, args: &RedriveArgs) -> Outcome {
     action.record(&*ports.ledger, "started").await?;
     let mut bar = Progress::new("organizations sent", app.json);
     let mut done = 0;
-    let sent = tokio::select! {
-        sent = resend(ports, &selection, |_, ids| {
-            done += ids.len() as u64;
-            bar.at(done, found.items.count);
-        }) => sent.map_err(Failure::from),
-        () = app.stop.cancelled() => Err(Failure::new(exit::TEMPORARY, anyhow::anyhow!(
-            "interrupted: what was begun anew is sent by `lanner run --run R`; the same redrive goes on with the rest"
-        ))),
+    let sending = resend(ports, &selection, |_, ids| {
+        done += ids.len() as u64;
+        bar.at(done, found.items.count);
+    });
+    let words = "what was begun anew is sent by `lanner run --run R`; the same redrive goes on with the rest";
+    let sent = match app.unless_stopped(sending, words).await {
+        Ok(sent) => sent.map_err(Failure::from),
+        Err(interrupted) => Err(interrupted),
     };
     bar.finish();
     let outcome = match &sent {

@@ -67,13 +67,8 @@ pub(crate) async fn run(app: &App, args: &ExportArgs) -> Outcome {
         let dir = args.dir.clone();
         // On a task of its own, because it encodes for seconds without a pause: a stop does not wait for it.
         let exporting = tokio::spawn(async move { export(&source, &dir, &options, &mut show).await });
-        tokio::select! {
-            exported = exporting => exported.map_err(anyhow::Error::from)??,
-            () = app.stop.cancelled() => {
-                let words = anyhow::anyhow!("interrupted: no table was written; run the same export again");
-                return Err(Failure::new(exit::TEMPORARY, words));
-            }
-        }
+        let words = "no table was written; run the same export again";
+        app.unless_stopped(exporting, words).await?.map_err(anyhow::Error::from)??
     };
     if app.json {
         output::json(&report)?;

@@ -200,12 +200,8 @@ async fn read(
             }
         }
     });
-    tokio::select! {
-        imported = importing => Ok(imported.map_err(anyhow::Error::from)??),
-        () = app.stop.cancelled() => {
-            Err(Failure::new(exit::TEMPORARY, anyhow::anyhow!("interrupted: run the same import again to finish it")))
-        }
-    }
+    let imported = app.unless_stopped(importing, "run the same import again to finish it").await?;
+    Ok(imported.map_err(anyhow::Error::from)??)
 }
 
 fn words(stage: Stage) -> &'static str {

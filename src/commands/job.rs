@@ -12,7 +12,7 @@ use jobs::limits::{
 use worker::{ConsumerReport, Pulse};
 
 use super::observe::Observed;
-use super::run::exit_code;
+use super::run::{EXTRACTION_GOES_ON, exit_code};
 use super::runs::as_json;
 use super::{Action, App, Question, manual_run_id};
 use crate::exit::{Failure, Outcome};
@@ -77,14 +77,17 @@ async fn extract_and_wait(
     action: &Action,
 ) -> Outcome {
     let mut bar = Progress::new("organizations sent", app.json);
-    let extracted = extract_organizations::extract(ports, new, |sent| {
+    let extraction = extract_organizations::extract(ports, new, |sent| {
         pulse.beat();
         bar.at(sent, 0);
-    })
-    .await;
+    });
+    let extracted = match app.unless_stopped(extraction, EXTRACTION_GOES_ON).await {
+        Ok(extracted) => extracted.map_err(Failure::from),
+        Err(interrupted) => Err(interrupted),
+    };
     let outcome = match &extracted {
         Ok(extracted) => format!("{} organizations sent", extracted.sent),
-        Err(error) => format!("failed: {error}"),
+        Err(failure) => format!("failed: {:#}", failure.error),
     };
     action.record(&*ports.ledger, outcome).await?;
     let extracted = extracted?;

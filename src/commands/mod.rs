@@ -30,7 +30,7 @@ use chat::{Ledger, Policy, RunId, Timestamp};
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
-use crate::exit::Failure;
+use crate::exit::{self, Failure};
 use crate::settings::{Settings, parse_age};
 
 /// What every command is given.
@@ -41,6 +41,16 @@ pub(crate) struct App {
     pub(crate) json: bool,
     /// Cancelled by SIGINT or SIGTERM.
     pub(crate) stop: CancellationToken,
+}
+
+impl App {
+    /// What `work` answers, unless the process is told to stop before: then it is dropped, and `words` say how to go on.
+    pub(crate) async fn unless_stopped<T>(&self, work: impl Future<Output = T>, words: &str) -> Result<T, Failure> {
+        tokio::select! {
+            answer = work => Ok(answer),
+            () = self.stop.cancelled() => Err(Failure::new(exit::TEMPORARY, anyhow::anyhow!("interrupted: {words}"))),
+        }
+    }
 }
 
 /// For which instant and by which policy limits are computed.
@@ -66,8 +76,13 @@ impl Question {
     ) -> Result<(Timestamp, Policy), Failure> {
         let as_of = self.as_of.unwrap_or(default_as_of);
         let now = Timestamp::now();
-        if as_of > now {
+        if as_of > now && self.as_of.is_some() {
             return Err(Failure::usage(format!("as-of {as_of} is in the future: the clock says {now}")));
+        }
+        // A slot that was not asked for by hand: this machine's clock is behind that of the scheduler.
+        if as_of > now {
+            let words = anyhow::anyhow!("the slot {as_of} has not begun: the clock says {now}; run it again then");
+            return Err(Failure::new(exit::TEMPORARY, words));
         }
         let max_age_ms = self.max_age.as_ref().map(|text| parse_age(text)).transpose().map_err(Failure::usage)?;
         let policy = match (self.max_messages, max_age_ms) {

@@ -51,12 +51,7 @@ pub(crate) async fn run(app: &App, args: &PreviewArgs) -> Outcome {
             None => all(app, &opened.ports, question, args.top).await,
         }
     };
-    tokio::select! {
-        outcome = work => outcome,
-        () = app.stop.cancelled() => {
-            Err(Failure::new(exit::TEMPORARY, anyhow::anyhow!("interrupted: nothing was written, run it again")))
-        }
-    }
+    app.unless_stopped(work, "nothing was written, run it again").await?
 }
 
 async fn each(app: &App, ports: &Ports, question: Question) -> Outcome {

@@ -102,13 +102,8 @@ async fn send(app: &App, ports: &Ports, selection: &Selection, expected: u64) ->
         sent.extend_from_slice(ids);
         bar.at(sent.len() as u64, expected);
     });
-    tokio::select! {
-        sent = sending => sent.map(|_| ())?,
-        () = app.stop.cancelled() => {
-            let words = "interrupted: `lanner run --run R` takes up what was begun anew, the same retry the rest";
-            return Err(Failure::new(exit::TEMPORARY, anyhow::anyhow!(words)));
-        }
-    }
+    let words = "`lanner run --run R` takes up what was begun anew, the same retry the rest";
+    app.unless_stopped(sending, words).await??;
     bar.finish();
     Ok(sent)
 }

@@ -97,6 +97,9 @@ pub(crate) async fn with_workers<T>(
     Ok((worked?, started.elapsed().as_secs_f64()))
 }
 
+/// What a run says that is stopped while it sends organizations.
+pub(super) const EXTRACTION_GOES_ON: &str = "not all organizations are sent: start the same run again";
+
 async fn follow(app: &App, ports: &Ports, start: Start<'_>, until: Until) -> Result<RunProgress, Failure> {
     let mut bar = Progress::new("organizations", app.json);
     let all_free = matches!(start, Start::AllFree(_));
@@ -106,12 +109,7 @@ async fn follow(app: &App, ports: &Ports, start: Start<'_>, until: Until) -> Res
             Start::Named(new, ids) => extract_organizations::extract_named(ports, new, ids).await,
         }
     };
-    let extracted = tokio::select! {
-        extracted = extraction => extracted?,
-        () = app.stop.cancelled() => {
-            return Err(Failure::new(exit::TEMPORARY, anyhow::anyhow!("interrupted while organizations were being sent: start the same run again")));
-        }
-    };
+    let extracted = app.unless_stopped(extraction, EXTRACTION_GOES_ON).await??;
     // Pruning beside the work delays nobody.
     let retention_ms = if all_free { app.settings.retention_ms()? } else { None };
     let pruned = prune_after_extraction(&*ports.ledger, &extracted.run.id, retention_ms, &app.stop, |_| {});

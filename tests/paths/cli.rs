@@ -5,6 +5,7 @@ mod completion;
 mod disks;
 mod doctor;
 mod export;
+mod extraction;
 mod mapping;
 mod operate;
 mod operating;

@@ -4,6 +4,7 @@ mod claims;
 mod overtaking;
 pub(crate) mod rig;
 mod twice;
+mod workers;
 
 use chat::ledger::{Phase, Scope, State};
 use chat::{OrganizationId, RunId, Timestamp};

@@ -16,15 +16,16 @@ use worker::Pulse;
 use super::lean::{Lean, connect};
 use super::stage::Stage;
 
-/// Bytes of an id in the index `live_ids`, and of what half a read unit reads.
+/// Bytes of an id in the index `live_ids`, of a whole message as it may well be, and of what half a read unit reads.
 const ID_BYTES: usize = 26;
+const MESSAGE_BYTES: usize = 250;
 const HALF_UNIT_BYTES: usize = 4_096;
 
-/// What reading the visible messages of every free organization costs at least, in read units: each room for itself, only what
-/// counts. Found in an embedded store with the same data, which charges nothing for looking.
-async fn least_read_units(embedded: &Ports, organizations: &[OrganizationId], lean: &Lean) -> f64 {
+/// How many visible messages of each free organization lie in each of its rooms. Found in an embedded store with the same data, which
+/// charges nothing for looking.
+async fn visible_by_room(embedded: &Ports, organizations: &[OrganizationId], lean: &Lean) -> Vec<usize> {
     let window = Window::at(lean.as_of, &lean.policy, lean.epoch);
-    let mut units = 0.0;
+    let mut visible = Vec::new();
     for rooms in embedded.directory.rooms_of(organizations).await.expect("rooms") {
         let page = |room: &RoomId| PageRequest {
             room: *room,
@@ -41,9 +42,14 @@ async fn least_read_units(embedded: &Ports, organizations: &[OrganizationId], le
         for (_, room) in ids.into_iter().take(lean.policy.n()) {
             *counted.entry(room).or_default() += 1;
         }
-        units += counted.values().map(|ids| 0.5 * (ids * ID_BYTES).div_ceil(HALF_UNIT_BYTES) as f64).sum::<f64>();
+        visible.extend(counted.into_values());
     }
-    units
+    visible
+}
+
+/// What reading them costs at least, in read units: each room for itself, only what counts.
+fn least_read_units(visible: &[usize], bytes: usize) -> f64 {
+    visible.iter().map(|messages| 0.5 * (messages * bytes).div_ceil(HALF_UNIT_BYTES) as f64).sum()
 }
 
 /// Runs every free organization as `lanner run` does with its default settings on SQS.
@@ -91,7 +97,8 @@ async fn a_healthy_run_costs_little_more_than_what_counts() {
     let ids: Vec<OrganizationId> = rows.iter().map(|row| row.organization).collect();
     let organizations = rows.len() as f64;
     let embedded = place::open_with(&embedded_dir, Access::Read, lean.epoch).await;
-    let least = least_read_units(&embedded.ports, &ids, &lean).await;
+    let visible = visible_by_room(&embedded.ports, &ids, &lean).await;
+    let least = least_read_units(&visible, ID_BYTES);
     let read: f64 = rows.iter().map(|row| row.read_units).sum();
     let charged = after.read_units - before.read_units;
     let written = after.write_units - before.write_units;
@@ -102,6 +109,13 @@ async fn a_healthy_run_costs_little_more_than_what_counts() {
         "{organizations} organizations: {read} read units for message ids, at least {least} ({:.3} times), {charged} with the \
          stored limits; {written} write units; {by_hop:.3} requests to SQS for each organization and hop: {requests:?}",
         read / least
+    );
+    println!(
+        "{} messages visible in {} rooms: read as whole messages, at least {} read units; a row for each of them in a table of candidates, \
+         as many write units",
+        visible.iter().sum::<usize>(),
+        visible.len(),
+        least_read_units(&visible, MESSAGE_BYTES)
     );
     assert!(read <= 1.25 * least, "{read} read units, {least} would do");
     assert!(read <= charged, "the ledger tells of {read} read units, {charged} were charged");

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use chat::ledger::{Phase, State};
 use support::waiting::number_from_env;
-use support::{Faults, FaultyProxy, Gate, Program, SqlServer};
+use support::{Faults, FaultyProxy, Gate, Program, QueueServer, SqlServer};
 use tokio::time::Instant;
 
-use super::stage::{Stage, instant, on_each_server, persevere, run_line};
+use super::stage::{Stage, instant, not_run, on_each_server, persevere, run_line};
 
 on_each_server!(
     killed_at_random_and_started_again,
@@ -130,6 +130,39 @@ async fn without_a_database_for_a_while(server: SqlServer) {
     gate.open();
     program.run(&format!("{line} --wait")).exits(0);
     check(&stage, "gone", 1).await;
+    for mut worker in workers {
+        worker.kill().expect("a kill");
+        worker.wait().expect("an end");
+    }
+}
+
+/// Killed and started again, the queue server has forgotten every message. Not once for each SQL server: nothing of it is about SQL.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_queue_server_is_started_again() {
+    let Some(mut stage) = Stage::new(SqlServer::Postgres, ORGANIZATIONS).await else { return };
+    let mut queues = match QueueServer::start(stage.folder.path()).await {
+        Ok(queues) => queues,
+        Err(reason) => return not_run(&format!("a queue server that is started again: {reason}")),
+    };
+    stage.program = stage.program.clone().with("LANNER_SQS_ENDPOINT", queues.url());
+    stage.program.run("provision --reason test").exits(0);
+    stage.import();
+    let program = slowly(&stage.program).with("LANNER_WORKERS_ATTEMPTS_MAX", 1_000);
+    let takes = undisturbed(&stage, &program);
+    let mut workers: Vec<_> = ["collect-rooms", "merge-newest"].into_iter().map(|job| program.start(job)).collect();
+    let line = format!("extract-organizations --run restarted --as-of {} --max-messages 25", instant(1));
+    program.run(&line).exits(0);
+    for _ in 0..2 {
+        tokio::time::sleep(takes.mul_f64(0.2)).await;
+        let (progress, _) = stage.look("restarted").await;
+        assert_ne!(progress.expect("the run").phase(), Phase::Finished, "it was finished before anything happened");
+        queues.restart_after(Duration::from_secs(2)).await;
+    }
+    for worker in &mut workers {
+        assert!(worker.try_wait().expect("a look").is_none(), "a worker ended because the queue was gone");
+    }
+    program.run(&format!("{line} --wait")).exits(0);
+    check(&stage, "restarted", 1).await;
     for mut worker in workers {
         worker.kill().expect("a kill");
         worker.wait().expect("an end");

@@ -6,11 +6,11 @@
 
 use std::time::Duration;
 
-use chat::ledger::{NewRun, Run, Scope};
-use chat::{OrganizationId, Plan, PortError, PortResult, Standing, Timestamp};
+use chat::ledger::{Item, NewRun, Run, Scope, Settlement, State};
+use chat::{LimitRow, Organization, OrganizationId, Plan, PortError, PortResult, Standing, Timestamp};
 use worker::{Backoff, Outgoing, Queue, QueueError};
 
-use super::release::release;
+use super::release::{figures_of, release};
 use crate::Ports;
 use crate::tasks::{Message, OrganizationTask};
 
@@ -157,26 +157,47 @@ async fn send_batch(queue: &dyn Queue, mut messages: Vec<Outgoing>) -> Result<()
     Ok(())
 }
 
-/// Organizations with a limit that are no longer free: whoever sees it first marks the row, and the run sees all.
+/// Organizations with a limit that are no longer free: the run sees all of them, and takes them in as released, so that the history of
+/// each limit has its end.
 async fn release_what_is_no_longer_limited(ports: &Ports, run: &Run, mut on_page: impl FnMut()) -> PortResult<u64> {
     let mut after = None;
     let mut released = 0;
     loop {
         let rows = ports.limits.page(after, PAGE).await?;
-        let ids: Vec<OrganizationId> = rows.iter().map(|row| row.organization).collect();
-        let organizations = ports.directory.organizations(&ids).await?;
-        for (row, organization) in rows.iter().zip(organizations) {
-            // An organization that the directory does not know keeps its limit: nothing changes on absence.
-            let Some(organization) = organization else { continue };
-            if organization.plan == Plan::Paid && row.standing != Standing::Released {
-                release(&*ports.limits, row, &organization, &run.id, run.as_of).await?;
+        after = rows.last().map(|row| row.organization);
+        let last = rows.len() < PAGE;
+        let paid = with_paid_plans(ports, run, rows).await?;
+        if !paid.is_empty() {
+            let ids: Vec<OrganizationId> = paid.iter().map(|(row, _)| row.organization).collect();
+            ports.ledger.register(&run.id, &ids, None, Timestamp::now()).await?;
+            for (row, organization) in paid.iter().filter(|(row, _)| row.standing != Standing::Released) {
+                release(&*ports.limits, row, organization, &run.id, run.as_of).await?;
                 released += 1;
             }
+            let settlements: Vec<Settlement> = paid.into_iter().map(|(row, _)| settlement(run, row)).collect();
+            ports.ledger.settle(&settlements).await?;
         }
         on_page();
-        if rows.len() < PAGE {
+        if last {
             return Ok(released);
         }
-        after = ids.last().copied();
     }
+}
+
+/// Those of `rows` whose organizations are paid, but for what was released before this run. An organization that the directory does not
+/// know keeps its limit: nothing changes on absence.
+async fn with_paid_plans(ports: &Ports, run: &Run, rows: Vec<LimitRow>) -> PortResult<Vec<(LimitRow, Organization)>> {
+    let ids: Vec<OrganizationId> = rows.iter().map(|row| row.organization).collect();
+    let organizations = ports.directory.organizations(&ids).await?;
+    let paid = |(row, organization): (LimitRow, Option<Organization>)| {
+        let organization = organization.filter(|organization| organization.plan == Plan::Paid)?;
+        (row.standing != Standing::Released || row.run == run.id).then_some((row, organization))
+    };
+    Ok(rows.into_iter().zip(organizations).filter_map(paid).collect())
+}
+
+/// The end of an organization whose limit this run released.
+fn settlement(run: &Run, row: LimitRow) -> Settlement {
+    let item = Item { run: run.id.clone(), organization: row.organization };
+    Settlement { item, state: State::Released, figures: figures_of(Some(row)), failure: None, at: Timestamp::now() }
 }

@@ -21,6 +21,10 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Connections that read beside the one that writes.
 pub(crate) const READERS: u32 = 4;
+/// Page cache of a connection that writes, and of one that reads, which has the file mapped. They are what a job's memory grows to with
+/// the number of organizations: larger ones made nothing faster (`benches/README.md`).
+const WRITER_CACHE_KIB: u32 = 4_096;
+const READER_CACHE_KIB: u32 = 1_024;
 /// How much of a database is mapped rather than copied to a cache: as much as SQLite maps at most.
 const MAPPED_BYTES_MAX: i64 = 0x7fff_0000;
 /// Rows that a connection hands over ahead of its reader; as many as a batch, so that neither side waits for the other.
@@ -67,7 +71,8 @@ impl Database {
     /// Opens the file at `path`; makes and migrates it where `dir` was opened for writing.
     pub(crate) async fn open(dir: &DataDir, path: PathBuf, schema: &Schema) -> PortResult<Self> {
         let what = format!("{} {}", schema.what, path.display());
-        let reader = pool(READERS, options(&path).read_only(true));
+        let reader = options(&path).read_only(true).pragma("cache_size", format!("-{READER_CACHE_KIB}"));
+        let reader = pool(READERS, reader);
         let mut database = Self { _dir: dir.clone(), path, what, writer: None, reader };
         if dir.access() == Access::Read {
             database.check_version(schema).await?;
@@ -203,7 +208,7 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .busy_timeout(BUSY_TIMEOUT)
         // Durable against a killed process; a power cut may take back the last moments, never tear them.
         .synchronous(SqliteSynchronous::Normal)
-        .pragma("cache_size", "-16384")
+        .pragma("cache_size", format!("-{WRITER_CACHE_KIB}"))
         .pragma("mmap_size", MAPPED_BYTES_MAX.to_string())
         .pragma("temp_store", "MEMORY")
         .pragma("wal_autocheckpoint", "8000")

@@ -2,8 +2,8 @@
 //! in good order.
 //!
 //! - **In flight** is a number of permits; nothing is received before a slot for it is free.
-//! - **Heartbeat**: at a third of the visibility timeout all messages in flight are renewed in batches. Work whose message
-//!   is no longer held is cancelled, because somebody else may have it (fencing).
+//! - **Heartbeat**: messages in flight are renewed in batches once a third of their visibility timeout is over. Work whose
+//!   message is no longer held is cancelled, because somebody else may have it (fencing).
 //! - **Attempts** are counted by the job's own ledger, not by the queue, so that an orderly stop burns none.
 //! - **Suspects**: a message that came back several times without an answer may be what ends the process; such messages are
 //!   handled one at a time, so that a poison does not use up the attempts of its neighbours.
@@ -243,12 +243,15 @@ impl<W: Work> Inner<W> {
         lost
     }
 
-    /// Renews what is in flight. Ends with the consumer.
+    /// Renews what has been in flight for a while: most work ends before it needs that. Ends with the consumer.
     async fn heartbeat(self: Arc<Self>) {
         let visible_for = self.settings.visible_for;
         loop {
-            tokio::time::sleep(visible_for / 3).await;
-            let receipts: Vec<Receipt> = self.held().keys().cloned().collect();
+            tokio::time::sleep(visible_for / 6).await;
+            let due = Instant::now() + visible_for * 2 / 3;
+            let held_long = |(_, message): &(&Receipt, &Held)| message.until <= due;
+            let receipts: Vec<Receipt> =
+                self.held().iter().filter(held_long).map(|(receipt, _)| receipt.clone()).collect();
             for batch in receipts.chunks(self.queue.limits().batch_max.max(1)) {
                 let changes: Vec<_> = batch.iter().map(|receipt| (receipt.clone(), visible_for)).collect();
                 let renewed_until = Instant::now() + visible_for;

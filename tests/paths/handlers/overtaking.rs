@@ -5,7 +5,7 @@ use chat::{OrganizationId, Plan, Standing, Timestamp, Version};
 use embedded::Access;
 use jobs::limits::extract_organizations;
 use support::Faults;
-use support::place::{Adapters, LIMITS, stored_limits};
+use support::place::{Adapters, LEDGER, LIMITS, stored_limits};
 
 use super::rig::{Rig, run_id};
 
@@ -106,8 +106,12 @@ async fn organizations_that_are_no_longer_free_are_released_by_the_next_run() {
     }
     let again = rig.extract("the-one-after").await;
     assert_eq!(again.released, 0, "a released limit is released once");
-    assert!(rig.organizations("next").await.iter().all(|row| row.organization != upgraded));
-    assert_eq!(rig.progress("next").await.run.id, run_id("next"));
+    let counts = rig.progress("next").await.counts;
+    assert_eq!((counts.of(State::Released), counts.of(State::Done)), (1, rig.place.chat.free() - 1));
+    let history = rig.open.ports.ledger.history(upgraded, 10).await.expect("a history");
+    let (end, computed) = (&history[0], &history[1]);
+    assert_eq!((end.run.as_str(), end.cause.as_str(), end.old, end.new), ("next", "released", computed.new, None));
+    assert_eq!(history.len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -130,6 +134,30 @@ async fn a_run_that_has_not_looked_for_organizations_that_are_no_longer_free_is_
     assert_eq!(rig.work_until_settled("daily").await.phase(), Phase::Finished);
     let row = rig.open.ports.limits.get(&[upgraded]).await.expect("limits").remove(0).expect("a row stays");
     assert_eq!(row.standing, Standing::Released);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_release_that_the_ledger_was_not_told_of_is_told_by_the_next_start() {
+    let rig = Rig::new(36, 60).await;
+    rig.whole_run("before").await;
+    let upgraded = a_limited_one(&rig);
+    rig.open.directory.set_plan(upgraded, Plan::Paid).await.expect("an upgrade");
+    // Dies when it has released the limit: the ledger has opened the run, and registered the page and what is to be released.
+    let faults = Faults::new(1, 0).dying_at(LEDGER, 4);
+    let dying = Adapters::open(&rig.place.data_dir(), Access::Write).await.flaky(&faults);
+    let new = rig.new_run("daily");
+    tokio::select! {
+        extracted = extract_organizations::extract(&dying, &new, |_| {}) => drop(extracted.expect_err("a death")),
+        () = faults.died() => {}
+    }
+    let row = rig.open.ports.limits.get(&[upgraded]).await.expect("limits").remove(0).expect("a row stays");
+    assert_eq!(row.standing, Standing::Released);
+    assert_eq!(rig.open.ports.ledger.history(upgraded, 10).await.expect("a history").len(), 1);
+
+    assert_eq!(rig.extract("daily").await.released, 0);
+    assert_eq!(rig.work_until_settled("daily").await.phase(), Phase::Finished);
+    let history = rig.open.ports.ledger.history(upgraded, 10).await.expect("a history");
+    assert_eq!((history.len(), history[0].cause.as_str()), (2, "released"));
 }
 
 impl Rig {

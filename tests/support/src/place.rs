@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use chat::ledger::{Filter, RunOrganization};
 use chat::{Epoch, Ledger, LimitRow, Limits, Policy, RunId};
@@ -13,7 +14,7 @@ use import::ImportOptions;
 use jobs::{ORGANIZATION_QUEUE, Ports, ROOM_QUEUE};
 use tempfile::TempDir;
 
-use crate::{Faults, Flaky, SmallChat, until};
+use crate::{Faults, Flaky, Slow, SmallChat, until};
 
 /// The policy of small chats: N is small enough to bind.
 pub fn policy() -> Policy {
@@ -151,6 +152,12 @@ impl Adapters {
         }
     }
 
+    /// As ports whose stores of messages and limits are slow: `live_ids` is one of these adapters that was slowed down.
+    pub fn slow(&self, live_ids: &Slow<LmdbLiveIds>, latency: Duration) -> Ports {
+        let limits = Arc::new(Slow::new(self.limits.clone(), latency));
+        Ports { live_ids: Arc::new(live_ids.clone()), limits, ..self.plain() }
+    }
+
     /// As ports of which every one fails now and then; they are numbered from 1 in the order of [`Ports`].
     pub fn flaky(&self, faults: &Faults) -> Ports {
         let live_ids = LmdbLiveIds::new(self.index.clone());
@@ -159,7 +166,7 @@ impl Adapters {
             heads: Arc::new(Flaky::new(LmdbHeads::new(self.index.clone()), faults.of_port(2))),
             live_ids: Arc::new(Flaky::new(live_ids, faults.of_port(LIVE_IDS))),
             limits: Arc::new(Flaky::new(self.limits.clone(), faults.of_port(LIMITS))),
-            ledger: Arc::new(Flaky::new(self.ledger.clone(), faults.of_port(5))),
+            ledger: Arc::new(Flaky::new(self.ledger.clone(), faults.of_port(LEDGER))),
             organization_queue: Arc::new(Flaky::new(self.organization_queue.clone(), faults.of_port(6))),
             room_queue: Arc::new(Flaky::new(self.room_queue.clone(), faults.of_port(PORTS))),
             epoch: self.index.epoch(),
@@ -171,6 +178,8 @@ impl Adapters {
 pub const LIVE_IDS: u64 = 3;
 /// The number of the stored limits among them.
 pub const LIMITS: u64 = 4;
+/// The number of the ledger among them.
+pub const LEDGER: u64 = 5;
 /// How many ports fail.
 pub const PORTS: u64 = 7;
 
