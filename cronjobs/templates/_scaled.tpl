@@ -38,6 +38,9 @@ spec:
         queueURL: https://sqs.{{ $region }}.{{ $domain }}/{{ $values.autoscaling.accountId }}/{{ $queue }}
         queueLength: {{ $by.messagesPerReplica | int64 | quote }}
         awsRegion: {{ $region }}
+        {{- with $values.settings.sqs.endpoint }}
+        awsEndpoint: {{ . }}
+        {{- end }}
         # Those in work and those that wait for another attempt are work, too.
         scaleOnInFlight: "true"
         scaleOnDelayed: "true"

@@ -1,0 +1,62 @@
+"""Helm, and the renderings that all checks look at."""
+
+import functools
+import pathlib
+import subprocess
+
+import yaml
+
+HERE = pathlib.Path(__file__).parent
+ROOT = HERE.parent.parent
+TOOLS = ROOT / "target/tools/chart"
+CHART = ROOT / "cronjobs"
+OLD, NEW = TOOLS / "helm-3/helm", TOOLS / "helm-4/helm"
+
+# Each is rendered, compared with its golden file, and held against everything else.
+CASES = {
+    "default": [],
+    "staging": [CHART / "values-staging.yaml"],
+    "production": [CHART / "values-production.yaml"],
+    "everything": [HERE / "values/everything.yaml"],
+    "existing-chat": [HERE / "values/existing-chat.yaml"],
+}
+
+
+class Refused(Exception):
+    """Helm did not render; the words are its own."""
+
+
+def run(*arguments, program=NEW, stdin=None):
+    """What Helm prints."""
+    done = subprocess.run([program, *arguments], input=stdin, capture_output=True, text=True, timeout=60)
+    if done.returncode != 0:
+        raise Refused((done.stderr or done.stdout).strip())
+    return done.stdout
+
+
+def render(files=(), sets=(), program=NEW, values=None, chart=CHART):
+    """The chart as text; `values` is a document besides the files."""
+    arguments = [f"--values={file}" for file in files] + [f"--set={value}" for value in sets]
+    if values is not None:
+        arguments.append("--values=-")
+    stdin = None if values is None else yaml.safe_dump(values)
+    return run("template", "lanner", chart, "--namespace=lanner", *arguments, program=program, stdin=stdin)
+
+
+@functools.cache
+def objects(text):
+    """The objects of a rendering; not to be changed."""
+    return [document for document in yaml.load_all(text, Loader=yaml.CSafeLoader) if document]
+
+
+def called(item):
+    """How a problem names an object."""
+    return f"{item['kind']} {item['metadata']['name']}"
+
+
+def pod_of(item):
+    """The pod template of an object that has one, else None."""
+    spec = item.get("spec", {})
+    if item["kind"] == "CronJob":
+        spec = spec["jobTemplate"]["spec"]
+    return spec.get("template")
