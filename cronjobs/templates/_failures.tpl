@@ -1,4 +1,4 @@
-{{/* What a failed pod means for its Job, by the program's exit codes. */}}
+{{/* What a failed pod means for its Job; the context is the list of exit codes after which it is not tried again. */}}
 
 {{- define "lanner.failures" -}}
 podFailurePolicy:
@@ -6,8 +6,8 @@ podFailurePolicy:
     # A pod that had to leave its node is no failure: the next one goes on where it stopped.
     - action: Ignore
       onPodConditions: [{ type: DisruptionTarget, status: "True" }]
-    # 1 failed for good, 3 done in part, 42 configuration, 65 bad input: the same again would end the same. All else is tried again:
-    # 75 busy, 2 also for a node whose clock is behind the slot, crashes.
+    # The same again would end the same: 1 failed, 2 usage, 3 done in part, 42 configuration, 65 bad input. All else is tried again:
+    # 75 busy or interrupted, crashes.
     - action: FailJob
-      onExitCodes: { containerName: lanner, operator: In, values: [1, 3, 42, 65] }
+      onExitCodes: { containerName: lanner, operator: In, values: [{{ join ", " . }}] }
 {{- end }}

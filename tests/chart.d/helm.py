@@ -55,7 +55,9 @@ def called(item):
 
 
 def pod_of(item):
-    """The pod template of an object that has one, else None."""
+    """The pod of an object that has one, else None."""
+    if item["kind"] == "Pod":
+        return item
     spec = item.get("spec", {})
     if item["kind"] == "CronJob":
         spec = spec["jobTemplate"]["spec"]

@@ -9,7 +9,7 @@ import jsonschema
 import referencing
 import yaml
 
-from helm import TOOLS, called
+from helm import TOOLS, called, objects
 
 # The oldest is what Chart.yaml asks for.
 VERSIONS = ("1.31", "1.37")
@@ -20,9 +20,10 @@ DEFINITIONS = {
 }
 
 
-def problems(items):
-    """What is wrong with these objects, in words."""
-    for item in items:
+def problems(renderings):
+    """What is wrong with these objects, in words; an object that looks the same in two renderings is looked at once."""
+    different = {json.dumps(item): item for text in renderings.values() for item in objects(text)}
+    for item in different.values():
         for version, validator in validators(item["apiVersion"], item["kind"]):
             for error in validator.iter_errors(item):
                 yield f"{called(item)}: {version}: {error.json_path}: {error.message}"

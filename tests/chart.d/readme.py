@@ -21,7 +21,7 @@ def derived():
 def stale():
     """README.md is as it would be written; every value has a comment."""
     for key, _, comment, leaf in entries():
-        if leaf and not comment:
+        if not comment and (leaf or "." not in key):
             yield f"values.yaml: {key} has no comment"
     if derived() != (CHART / "README.md").read_text():
         yield "README.md does not fit values.yaml: tests/chart --write"
@@ -31,11 +31,9 @@ def table():
     lines = []
     for key, value, comment, leaf in entries():
         if not leaf:
-            if comment:
+            if "." not in key:
                 lines += ["", f"**`{key}`** {comment}", "", "| value | default | meaning |", "|---|---|---|"]
             continue
-        if "." not in key:
-            lines += ["", "| value | default | meaning |", "|---|---|---|"]
         shown = json.dumps(value, ensure_ascii=False)
         lines.append(f"| `{key}` | `{shown}` | {comment} |".replace("||", "|"))
     return "\n".join(lines).lstrip("\n") + "\n"

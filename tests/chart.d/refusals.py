@@ -9,7 +9,7 @@ from helm import HERE, OLD, NEW, Refused, render
 
 
 def problems():
-    """Every case of refusals.yaml is refused by both Helms; Helm 4's words name it."""
+    """Every case of refusals.yaml is refused with words that name it; one of each kind by Helm 3, too, whose words are others."""
     cases = yaml.safe_load((HERE / "refusals.yaml").read_text())
     base = yaml.safe_load((HERE / "values/everything.yaml").read_text())
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
@@ -19,7 +19,7 @@ def problems():
 
 def refused(case, base):
     values = merged(base if case.get("everything") else {}, case["values"])
-    for program in (NEW, OLD):
+    for program in (NEW, OLD) if case.get("kind") else (NEW,):
         try:
             render(values=values, program=program)
         except Refused as refusal:
