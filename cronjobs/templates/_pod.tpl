@@ -16,7 +16,7 @@ annotations:
 
 {{/* Everything of a pod but its containers. */}}
 {{- define "lanner.pod.spec" -}}
-serviceAccountName: {{ .account | default (include "lanner.job.name" .) }}
+serviceAccountName: {{ include "lanner.job.name" . }}
 automountServiceAccountToken: false
 # Services called lanner would come as variables LANNER_….
 enableServiceLinks: false

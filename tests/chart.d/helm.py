@@ -12,11 +12,14 @@ TOOLS = ROOT / "target/tools/chart"
 CHART = ROOT / "cronjobs"
 OLD, NEW = TOOLS / "helm-3/helm", TOOLS / "helm-4/helm"
 
+# In the form of Terraform's output helm_values.
+TERRAFORM = HERE / "values/terraform.json"
+
 # Each is rendered, compared with its golden file, and held against everything else.
 CASES = {
     "default": [],
-    "staging": [CHART / "values-staging.yaml"],
-    "production": [CHART / "values-production.yaml"],
+    "staging": [CHART / "values-staging.yaml", TERRAFORM],
+    "production": [CHART / "values-production.yaml", TERRAFORM],
     "everything": [HERE / "values/everything.yaml"],
     "existing-chat": [HERE / "values/existing-chat.yaml"],
 }

@@ -94,18 +94,23 @@ def main(word=""):
     sys.exit(0 if passed + skipped and not failed else 1)
 
 
-if __name__ == "__main__":
-    match sys.argv[1:]:
+def command(arguments):
+    """What tests/chart is asked for."""
+    match arguments:
         case []:
             main()
         case ["--write"]:
-            try:
-                write()
-            except program.Missing as missing:
-                sys.exit(f"chart: {missing}")
+            write()
         case ["--command", *rest]:
             start.main(rest)
         case [word] if not word.startswith("-"):
             main(word)
         case _:
             sys.exit("chart: tests/chart --help")
+
+
+if __name__ == "__main__":
+    try:
+        command(sys.argv[1:])
+    except (Refused, program.Missing) as error:
+        sys.exit(f"chart: {error}")

@@ -13,7 +13,7 @@ from start import starts
 BINARY = pathlib.Path(os.environ.get("LANNER_BINARY", ROOT / "target/debug/lanner"))
 
 # What the chart runs when somebody asks for it, besides jobs.
-BY_HAND = {"rerun", "doctor"}
+BY_HAND = {"rerun", "operate"}
 
 
 class Missing(Exception):
@@ -49,7 +49,8 @@ def jobs(renderings):
         found = {}
         for item in filter(pod_of, objects(text)):
             command = pod_of(item)["spec"]["containers"][0]["command"]
-            if command[1] not in BY_HAND:
+            component = pod_of(item)["metadata"]["labels"]["app.kubernetes.io/component"]
+            if component not in BY_HAND:
                 found[command[1]] = item["kind"]
         if found != expected:
             yield f"{case}: the chart runs {found}, the job table is {expected}"
@@ -61,7 +62,7 @@ def settings(renderings):
         for job, start in starts(objects(text)).items():
             with tempfile.TemporaryDirectory() as folder:
                 start = start.into(pathlib.Path(folder))
-                for path in start.secrets:
+                for path in start.elsewhere:
                     pathlib.Path(path).write_text("mysql://nobody:secret@127.0.0.1:1/nothing\n")
                 try:
                     taken = ask("settings", environment=start.environment)["settings"]

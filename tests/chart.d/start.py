@@ -15,12 +15,12 @@ SLOT = "metadata.labels['batch.kubernetes.io/job-name']"
 
 @dataclasses.dataclass
 class Start:
-    """What a kubelet would give to one container."""
+    """What a kubelet would give to one container; elsewhere: NAME/KEY by path of what is not in the chart."""
 
     command: list
     environment: dict
     files: dict
-    secrets: dict
+    elsewhere: dict
 
     def into(self, folder):
         """The same with the files under `folder`, where they are written; paths in environment and files follow them."""
@@ -30,13 +30,13 @@ class Start:
         def follow(text):
             return text.replace("/etc/lanner/", moved("/etc/lanner") + "/")
 
-        for path in {**self.files, **self.secrets}:
+        for path in {**self.files, **self.elsewhere}:
             pathlib.Path(moved(path)).parent.mkdir(parents=True, exist_ok=True)
         files = {moved(path): follow(text) for path, text in self.files.items()}
         for path, text in files.items():
             pathlib.Path(path).write_text(text)
         environment = {name: follow(value) for name, value in self.environment.items()}
-        return Start(self.command, environment, files, {moved(path): of for path, of in self.secrets.items()})
+        return Start(self.command, environment, files, {moved(path): of for path, of in self.elsewhere.items()})
 
     def overrides(self):
         """(section, key, value) of each setting in the environment."""
@@ -52,8 +52,8 @@ def starts(items, slot=None):
     made = {}
     for item in filter(pod_of, items):
         [container] = pod_of(item)["spec"]["containers"]
-        files, secrets = mounted(pod_of(item)["spec"], container, found)
-        made[container["command"][1]] = Start(container["command"], environment(item, container, slot), files, secrets)
+        files, elsewhere = mounted(pod_of(item)["spec"], container, found)
+        made[container["command"][1]] = Start(container["command"], environment(item, container, slot), files, elsewhere)
     return made
 
 
@@ -73,7 +73,7 @@ def environment(item, container, slot):
 
 def mounted(pod, container, found):
     """(text by path, 'SECRET/KEY' by path) of the one projected volume."""
-    files, secrets = {}, {}
+    files, elsewhere = {}, {}
     [volume], [mount] = pod["volumes"], container["volumeMounts"]
     for source in volume["projected"]["sources"]:
         [(kind, what)] = source.items()
@@ -83,20 +83,20 @@ def mounted(pod, container, found):
             if kind == "configMap" and own:
                 files[path] = own["data"][entry["key"]]
             else:
-                secrets[path] = f"{what['name']}/{entry['key']}"
-    return files, secrets
+                elsewhere[path] = f"{what['name']}/{entry['key']}"
+    return files, elsewhere
 
 
 def main(arguments):
     """Prints how a job is started."""
     parser = argparse.ArgumentParser(
         prog="tests/chart --command",
-        description="Prints as JSON: command, environment, files (by path), secrets (path: NAME/KEY of what is not in the chart).")
+        description="Prints as JSON: command, environment, files (by path), elsewhere (path: NAME/KEY of what is not in the chart).")
     parser.add_argument("job", help="extract-organizations, collect-rooms, merge-newest, rerun")
     parser.add_argument("--values", action="append", default=[], metavar="FILE", help="as helm's")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as helm's")
     parser.add_argument("--slot", type=int, metavar="MINUTES", help="instant of the run, in minutes since 1970 [default: now]")
-    parser.add_argument("--into", type=pathlib.Path, metavar="FOLDER", help="write the files there; secrets are yours to write")
+    parser.add_argument("--into", type=pathlib.Path, metavar="FOLDER", help="write the files there; elsewhere are yours to write")
     asked = parser.parse_args(arguments)
     found = starts(objects(render(asked.values, asked.set)), asked.slot)
     if asked.job not in found:
