@@ -2,26 +2,29 @@
 
 import difflib
 
-from helm import CASES, CHART, OLD, objects, render
+from helm import CASES, CHART, OLD, notes, objects, render
 
 FOLDER = CHART / "golden"
 
 
-def path_of(case):
-    return FOLDER / f"{case}.yaml"
+def derived(renderings):
+    """(path, text) of each golden file: a rendering, and what helm tells after an installation."""
+    for case, text in renderings.items():
+        yield FOLDER / f"{case}.yaml", text
+        yield FOLDER / f"{case}.notes.txt", notes(CASES[case])
 
 
 def stale(renderings):
     """Each rendering is its golden file; no file is left over."""
-    for case, text in renderings.items():
-        golden = path_of(case).read_text() if path_of(case).exists() else ""
-        difference = difflib.unified_diff(golden.splitlines(), text.splitlines(), f"golden/{case}.yaml", "rendered", lineterm="", n=2)
-        lines = list(difference)
+    over = set(FOLDER.iterdir())
+    for path, text in derived(renderings):
+        golden = path.read_text() if path.exists() else ""
+        over.discard(path)
+        lines = list(difflib.unified_diff(golden.splitlines(), text.splitlines(), path.name, "rendered", lineterm="", n=2))
         if lines:
-            yield "\n    ".join([f"{case}: if this is meant: tests/chart --write", *lines[:40]])
-    for file in FOLDER.iterdir():
-        if file.stem not in CASES:
-            yield f"{file.name} is of no rendering"
+            yield "\n    ".join(["if this is meant: tests/chart --write", *lines[:40]])
+    for path in over:
+        yield f"{path.name} is of no rendering"
 
 
 def other_helm(renderings):

@@ -46,6 +46,13 @@ def render(files=(), sets=(), program=NEW, values=None, chart=CHART):
     return run("template", "lanner", chart, "--namespace=lanner", *arguments, program=program, stdin=stdin)
 
 
+def notes(files):
+    """What helm tells after an installation. Only Helm 4 does so without a cluster."""
+    arguments = [f"--values={file}" for file in files]
+    told = run("install", "lanner", CHART, "--namespace=lanner", "--dry-run=client", *arguments)
+    return told.split("\nNOTES:\n")[1]
+
+
 @functools.cache
 def objects(text):
     """The objects of a rendering; not to be changed."""

@@ -23,8 +23,8 @@ def write():
     schema.FILE.write_text(schema.derived())
     (CHART / "README.md").write_text(readme.derived())
     golden.FOLDER.mkdir(exist_ok=True)
-    for case, files in CASES.items():
-        golden.path_of(case).write_text(render(files))
+    for path, text in golden.derived({case: render(files) for case, files in CASES.items()}):
+        path.write_text(text)
 
 
 def lint():
