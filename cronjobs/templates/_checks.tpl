@@ -5,6 +5,11 @@
 {{- if gt (len (include "lanner.name" .)) 30 }}
 {{- fail (printf "the release's name %q is too long: %q must have at most 30 characters" .Release.Name (include "lanner.name" .)) }}
 {{- end }}
+{{- range $name, $_ := .Values.networkPolicy.egress.more }}
+{{- if hasKey $.Values.networkPolicy.egress $name }}
+{{- fail (printf "networkPolicy.egress.more.%s has the name of networkPolicy.egress.%s" $name $name) }}
+{{- end }}
+{{- end }}
 {{- range $job, $values := dict "collectRooms" .Values.collectRooms "mergeNewest" .Values.mergeNewest }}
 {{- if gt (int $values.autoscaling.min) (int $values.autoscaling.max) }}
 {{- fail (printf "%s.autoscaling.min is %v, above max, which is %v" $job $values.autoscaling.min $values.autoscaling.max) }}

@@ -37,13 +37,14 @@ def run(*arguments, program=NEW, stdin=None):
     return done.stdout
 
 
-def render(files=(), sets=(), program=NEW, values=None, chart=CHART):
+def render(files=(), sets=(), texts=(), program=NEW, values=None):
     """The chart as text; `values` is a document besides the files."""
-    arguments = [f"--values={file}" for file in files] + [f"--set={value}" for value in sets]
+    arguments = [f"--values={file}" for file in files]
+    arguments += [f"--set={value}" for value in sets] + [f"--set-string={value}" for value in texts]
     if values is not None:
         arguments.append("--values=-")
     stdin = None if values is None else yaml.safe_dump(values)
-    return run("template", "lanner", chart, "--namespace=lanner", *arguments, program=program, stdin=stdin)
+    return run("template", "lanner", CHART, "--namespace=lanner", *arguments, program=program, stdin=stdin)
 
 
 def notes(files):

@@ -90,6 +90,7 @@ def main(word=""):
             for words in found:
                 print(f"    {words}")
             passed, failed = passed + (not found), failed + bool(found)
+    print("NOT RUN: chart on a cluster: needs an API server with KEDA, which cannot be installed from the packages that are reached here")
     print(f"chart: {passed} passed, {failed} failed, {skipped} skipped")
     sys.exit(0 if passed + skipped and not failed else 1)
 

@@ -95,10 +95,11 @@ def main(arguments):
     parser.add_argument("job", help="extract-organizations, collect-rooms, merge-newest, rerun")
     parser.add_argument("--values", action="append", default=[], metavar="FILE", help="as helm's")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as helm's")
+    parser.add_argument("--set-string", action="append", default=[], metavar="KEY=VALUE", help="as helm's")
     parser.add_argument("--slot", type=int, metavar="MINUTES", help="instant of the run, in minutes since 1970 [default: now]")
     parser.add_argument("--into", type=pathlib.Path, metavar="FOLDER", help="write the files there; elsewhere are yours to write")
     asked = parser.parse_args(arguments)
-    found = starts(objects(render(asked.values, asked.set)), asked.slot)
+    found = starts(objects(render(asked.values, asked.set, asked.set_string)), asked.slot)
     if asked.job not in found:
         sys.exit(f"chart: no job {asked.job} is rendered; there are {', '.join(sorted(found))}")
     start = found[asked.job]
