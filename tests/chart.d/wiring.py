@@ -20,7 +20,14 @@ def problems(items):
     for name, pod in pods.items():
         yield from of_pod(name, pod, found)
     for item in items:
+        yield from of_labels(item)
         yield from of_object(item, found, pods)
+
+
+def of_labels(item):
+    for key, value in item["metadata"].get("labels", {}).items():
+        if not re.fullmatch(r"([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?", value):
+            yield f"{called(item)}: {key} has a value that is no label's: {value!r}"
 
 
 def of_pod(name, pod, found):
@@ -71,6 +78,9 @@ def of_job(name, spec):
     failing = [code for rule in rules if rule["action"] == "FailJob" for code in rule["onExitCodes"]["values"]]
     if [rule["onPodConditions"] for rule in ignored] != [[{"type": "DisruptionTarget", "status": "True"}]]:
         yield f"{name}: a disruption counts as a failure"
+    # The API server takes them only so.
+    if failing != sorted(set(failing)) or 0 in failing:
+        yield f"{name}: exit codes {failing} are not in order"
     if 42 not in failing or 75 in failing:
         yield f"{name}: exit codes {failing} end it at once"
     if 2 in failing and name.startswith("CronJob"):
