@@ -38,6 +38,8 @@ def problems():
     missing = [name for name in ADDRESSES if name not in os.environ]
     if missing:
         raise Missing(f"{missing[0]} is not set: tests/servers tests/chart --live")
+    if os.geteuid() != 0:
+        raise Missing("only root can run something as another user")
     if not BINARY.exists():
         raise Missing(f"there is no {BINARY}")
     with tempfile.TemporaryDirectory() as folder:
