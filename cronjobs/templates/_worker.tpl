@@ -1,0 +1,63 @@
+{{/* A job that runs on: its Deployment, its disruption budget, its scaling by the queue from which it is fed. */}}
+
+{{- define "lanner.worker" -}}
+{{- $values := .root.Values }}
+{{- $checksum := include "lanner.settings" .root | sha256sum }}
+{{- $pod := merge (dict "annotations" (dict "checksum/settings" $checksum)) . }}
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: {{ include "lanner.job.name" . }}
+  labels:
+    {{- include "lanner.job.labels" . | nindent 4 }}
+spec:
+  {{- if not $values.autoscaling.enabled }}
+  replicas: {{ .values.replicas }}
+  {{- end }}
+  revisionHistoryLimit: 3
+  # Pods that do not come up replace none.
+  strategy:
+    rollingUpdate: { maxSurge: 1, maxUnavailable: 0 }
+  minReadySeconds: 10
+  selector:
+    matchLabels:
+      {{- include "lanner.job.selector" . | nindent 6 }}
+  template:
+    metadata:
+      {{- include "lanner.pod.metadata" $pod | nindent 6 }}
+    spec:
+      {{- include "lanner.pod.spec" . | nindent 6 }}
+      topologySpreadConstraints:
+        - maxSkew: 1
+          topologyKey: topology.kubernetes.io/zone
+          whenUnsatisfiable: ScheduleAnyway
+          labelSelector:
+            matchLabels:
+              {{- include "lanner.job.selector" . | nindent 14 }}
+      containers:
+        - {{ include "lanner.container" . | nindent 10 | trim }}
+          command: [lanner, {{ .job }}]
+          {{- include "lanner.probes" . | nindent 10 }}
+          readinessProbe:
+            httpGet: { path: /readyz, port: http }
+            periodSeconds: 5
+            timeoutSeconds: 3
+---
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata:
+  name: {{ include "lanner.job.name" . }}
+  labels:
+    {{- include "lanner.job.labels" . | nindent 4 }}
+spec:
+  maxUnavailable: 1
+  # A pod that is broken anyway holds up no drain.
+  unhealthyPodEvictionPolicy: AlwaysAllow
+  selector:
+    matchLabels:
+      {{- include "lanner.job.selector" . | nindent 6 }}
+{{- if $values.autoscaling.enabled }}
+---
+{{ include "lanner.scaled" . }}
+{{- end }}
+{{- end }}
