@@ -89,7 +89,7 @@ fn every_crate_is_in_the_rule_and_used() {
 }
 
 #[test]
-fn every_job_is_a_file_a_subcommand_and_a_path_test() {
+fn every_job_is_a_file_a_subcommand_a_path_test_and_a_template() {
     let tests: String = files("tests/paths", "rs").into_iter().map(read).collect();
     let main = read("src/main.rs");
     let mut names = BTreeSet::new();
@@ -99,6 +99,7 @@ fn every_job_is_a_file_a_subcommand_and_a_path_test() {
         let module = name.replace('-', "_");
         let file = format!("jobs/src/limits/{module}.rs");
         assert!(root().join(&file).is_file(), "job {name} has no file {file}");
+        assert!(root().join(format!("cronjobs/templates/{name}.yaml")).is_file(), "job {name} has no template in the chart");
         let variant: String = name.split('-').map(|word| word[..1].to_uppercase() + &word[1..]).collect();
         assert!(main.contains(&format!("    {variant}")), "job {name} has no subcommand");
         assert!(tests.contains(name) || tests.contains(&module), "job {name} has no test under tests/paths");
@@ -202,7 +203,7 @@ fn every_setting_is_documented() {
 #[test]
 fn check_scripts_are_executable() {
     use std::os::unix::fs::PermissionsExt;
-    for script in [".ci/run", "tests/run", "tests/real", "tests/servers"] {
+    for script in [".ci/run", "tests/run", "tests/real", "tests/servers", "tests/chart", "tests/chart.d/install"] {
         let mode =
             root().join(script).metadata().unwrap_or_else(|error| panic!("{script}: {error}")).permissions().mode();
         assert!(mode & 0o111 != 0, "{script} cannot be executed");

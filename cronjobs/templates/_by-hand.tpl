@@ -14,7 +14,7 @@ spec:
   activeDeadlineSeconds: {{ .values.activeDeadlineSeconds }}
   ttlSecondsAfterFinished: {{ .values.ttlSecondsAfterFinished }}
   backoffLimit: 3
-  {{- include "lanner.failures" (list 1 2 3 4 42 65) | nindent 2 }}
+  {{- include "lanner.failures" . | nindent 2 }}
   template:
     metadata:
       {{- include "lanner.pod.metadata" . | nindent 6 }}
