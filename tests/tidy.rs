@@ -99,7 +99,10 @@ fn every_job_is_a_file_a_subcommand_a_path_test_and_a_template() {
         let module = name.replace('-', "_");
         let file = format!("jobs/src/limits/{module}.rs");
         assert!(root().join(&file).is_file(), "job {name} has no file {file}");
-        assert!(root().join(format!("cronjobs/templates/{name}.yaml")).is_file(), "job {name} has no template in the chart");
+        assert!(
+            root().join(format!("cronjobs/templates/{name}.yaml")).is_file(),
+            "job {name} has no template in the chart"
+        );
         let variant: String = name.split('-').map(|word| word[..1].to_uppercase() + &word[1..]).collect();
         assert!(main.contains(&format!("    {variant}")), "job {name} has no subcommand");
         assert!(tests.contains(name) || tests.contains(&module), "job {name} has no test under tests/paths");
@@ -203,7 +206,17 @@ fn every_setting_is_documented() {
 #[test]
 fn check_scripts_are_executable() {
     use std::os::unix::fs::PermissionsExt;
-    for script in [".ci/run", "tests/run", "tests/real", "tests/servers", "tests/chart", "tests/chart.d/install"] {
+    for script in [
+        ".ci/run",
+        "tests/run",
+        "tests/real",
+        "tests/servers",
+        "tests/chart",
+        "tests/chart.d/install",
+        "tests/image",
+        "tools/image/root",
+        "tools/image/build",
+    ] {
         let mode =
             root().join(script).metadata().unwrap_or_else(|error| panic!("{script}: {error}")).permissions().mode();
         assert!(mode & 0o111 != 0, "{script} cannot be executed");
