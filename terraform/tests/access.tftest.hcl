@@ -1,0 +1,200 @@
+# Each role may do exactly what its job calls, to exactly what it calls it on.
+
+mock_provider "aws" {
+  source = "./tests/mocks"
+
+  override_resource {
+    target = module.queue["organizations"].aws_sqs_queue.this
+    values = { arn = "organizations" }
+  }
+  override_resource {
+    target = module.queue["organizations"].aws_sqs_queue.dead_letters
+    values = { arn = "organizations-dead-letters" }
+  }
+  override_resource {
+    target = module.queue["rooms"].aws_sqs_queue.this
+    values = { arn = "rooms" }
+  }
+  override_resource {
+    target = module.queue["rooms"].aws_sqs_queue.dead_letters
+    values = { arn = "rooms-dead-letters" }
+  }
+  override_resource {
+    target = module.table["messages"].aws_dynamodb_table.this
+    values = { arn = "messages" }
+  }
+  override_resource {
+    target = module.table["view_limits"].aws_dynamodb_table.this
+    values = { arn = "view_limits" }
+  }
+  override_resource {
+    target = module.table["state"].aws_dynamodb_table.this
+    values = { arn = "state" }
+  }
+}
+
+variables {
+  oidc_provider_arn = "arn:aws:iam::111122223333:oidc-provider/oidc.example/id/A"
+  by_hand           = ["operate", "import"]
+}
+
+run "each_role" {
+  command = apply
+
+  variables {
+    namespace = "chat"
+  }
+
+  assert {
+    condition     = toset(keys(module.role)) == toset(["extract-organizations", "collect-rooms", "merge-newest", "operate", "import"])
+    error_message = "a role for each job, and for what people start"
+  }
+
+  assert {
+    condition = toset(flatten([
+      for s in jsondecode(module.role["extract-organizations"].policy).Statement : [for a in s.Action : [for r in s.Resource : "${a} ${r}"]]
+      ])) == toset([
+      "dynamodb:BatchGetItem view_limits",
+      "dynamodb:GetItem state",
+      "dynamodb:PutItem state",
+      "dynamodb:PutItem view_limits",
+      "dynamodb:Query view_limits",
+      "kms:Decrypt arn:aws:kms:eu-central-1:111122223333:key/the-key",
+      "kms:GenerateDataKey arn:aws:kms:eu-central-1:111122223333:key/the-key",
+      "sqs:GetQueueAttributes organizations",
+      "sqs:GetQueueAttributes rooms",
+      "sqs:GetQueueUrl organizations",
+      "sqs:GetQueueUrl rooms",
+      "sqs:SendMessage organizations",
+    ])
+    error_message = module.role["extract-organizations"].policy
+  }
+
+  assert {
+    condition = toset(flatten([
+      for s in jsondecode(module.role["collect-rooms"].policy).Statement : [for a in s.Action : [for r in s.Resource : "${a} ${r}"]]
+      ])) == toset([
+      "dynamodb:BatchGetItem view_limits",
+      "dynamodb:GetItem state",
+      "dynamodb:PutItem state",
+      "dynamodb:PutItem view_limits",
+      "kms:Decrypt arn:aws:kms:eu-central-1:111122223333:key/the-key",
+      "kms:GenerateDataKey arn:aws:kms:eu-central-1:111122223333:key/the-key",
+      "sqs:ChangeMessageVisibility organizations",
+      "sqs:DeleteMessage organizations",
+      "sqs:GetQueueAttributes organizations",
+      "sqs:GetQueueAttributes rooms",
+      "sqs:GetQueueUrl organizations",
+      "sqs:GetQueueUrl rooms",
+      "sqs:ReceiveMessage organizations",
+      "sqs:SendMessage rooms",
+    ])
+    error_message = module.role["collect-rooms"].policy
+  }
+
+  assert {
+    condition = toset(flatten([
+      for s in jsondecode(module.role["merge-newest"].policy).Statement : [for a in s.Action : [for r in s.Resource : "${a} ${r}"]]
+      ])) == toset([
+      "dynamodb:BatchGetItem view_limits",
+      "dynamodb:GetItem state",
+      "dynamodb:PutItem state",
+      "dynamodb:PutItem view_limits",
+      "dynamodb:Query messages/index/live_ids",
+      "kms:Decrypt arn:aws:kms:eu-central-1:111122223333:key/the-key",
+      "kms:GenerateDataKey arn:aws:kms:eu-central-1:111122223333:key/the-key",
+      "sqs:ChangeMessageVisibility rooms",
+      "sqs:DeleteMessage rooms",
+      "sqs:GetQueueAttributes organizations",
+      "sqs:GetQueueAttributes rooms",
+      "sqs:GetQueueUrl organizations",
+      "sqs:GetQueueUrl rooms",
+      "sqs:ReceiveMessage rooms",
+      "sqs:SendMessage organizations",
+    ])
+    error_message = module.role["merge-newest"].policy
+  }
+
+  # What messages say is read by no role; only their ids are.
+  assert {
+    condition = alltrue(flatten([
+      for role in module.role : [
+        for s in jsondecode(role.policy).Statement : [
+          for a in s.Action : !contains(s.Resource, "messages") || contains(["dynamodb:DescribeTable", "dynamodb:BatchWriteItem", "dynamodb:UpdateItem"], a)
+        ]
+      ]
+    ]))
+    error_message = "a role reads the table of messages"
+  }
+
+  # An operator can do all that the jobs do, and the import nothing of it but find its queues.
+  assert {
+    condition = alltrue([
+      for job in ["extract-organizations", "collect-rooms", "merge-newest"] : length(setsubtract(
+        toset(flatten([for s in jsondecode(module.role[job].policy).Statement : [for a in s.Action : [for r in s.Resource : "${a} ${r}"]]])),
+        toset(flatten([for s in jsondecode(module.role["operate"].policy).Statement : [for a in s.Action : [for r in s.Resource : "${a} ${r}"]]])),
+      )) == 0
+    ])
+    error_message = module.role["operate"].policy
+  }
+
+  assert {
+    condition = toset(flatten([
+      for s in jsondecode(module.role["import"].policy).Statement : [for a in s.Action : [for r in s.Resource : "${a} ${r}"]]
+      ])) == toset([
+      "dynamodb:BatchWriteItem messages",
+      "dynamodb:DeleteItem state",
+      "dynamodb:DescribeTable messages",
+      "dynamodb:GetItem state",
+      "dynamodb:PutItem state",
+      "dynamodb:UpdateItem messages",
+      "kms:Decrypt arn:aws:kms:eu-central-1:111122223333:key/the-key",
+      "sqs:GetQueueUrl organizations",
+      "sqs:GetQueueUrl rooms",
+    ])
+    error_message = module.role["import"].policy
+  }
+
+  # Of the table of state only the store's own records.
+  assert {
+    condition = alltrue(flatten([
+      for role in module.role : [
+        for s in jsondecode(role.policy).Statement : try(s.Condition["ForAllValues:StringEquals"]["dynamodb:LeadingKeys"], []) == ["store"]
+        if contains(s.Resource, "state") && s.Action != ["dynamodb:DescribeTable"]
+      ]
+    ]))
+    error_message = "a role touches more of the table of state than the records of the store"
+  }
+
+  # One cluster, one namespace, one service account.
+  assert {
+    condition = alltrue([
+      for name, role in module.role : jsondecode(role.trust).Statement[0].Condition == {
+        StringEquals = {
+          "oidc.example/id/A:aud" = "sts.amazonaws.com"
+          "oidc.example/id/A:sub" = "system:serviceaccount:chat:lanner-${name}"
+        }
+      }
+    ])
+    error_message = "a role trusts more than one service account"
+  }
+}
+
+run "what_people_start_is_chosen" {
+  command = apply
+
+  variables {
+    by_hand          = []
+    service_accounts = { merge-newest = "merger" }
+  }
+
+  assert {
+    condition     = toset(keys(output.role_arns)) == toset(["extract-organizations", "collect-rooms", "merge-newest"])
+    error_message = "only the jobs"
+  }
+
+  assert {
+    condition     = strcontains(module.role["merge-newest"].trust, "system:serviceaccount:lanner:merger\"")
+    error_message = module.role["merge-newest"].trust
+  }
+}
