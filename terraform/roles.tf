@@ -1,4 +1,4 @@
-# The roles, each by the name of its job or command, and what it does (access.tf).
+# The roles, each by the name of its job or command, and what it does (access.tf). Those of jobs are those that the chart runs.
 
 locals {
   of_jobs = {
@@ -23,13 +23,21 @@ locals {
         "decrypt_items", "encrypt_messages",
       ]
     }
+    # The whole path in one process, for the organizations that are named. It works on whatever the queues hold meanwhile.
+    rerun = {
+      about = "Computes named organizations again: sends, collects and merges in one process"
+      may = [
+        "epoch", "find_queues", "queue_depth", "send_organizations", "send_rooms", "work_on_organizations",
+        "work_on_rooms", "read_live_ids", "store_limits", "decrypt_items", "encrypt_messages",
+      ]
+    }
   }
 
-  # What people start. Only those of var.by_hand are made.
+  # What people start themselves. Only those of var.by_hand are made.
   of_people = {
-    # run, rerun, retry, explain, preview, limits, dead-letters, doctor: the whole path in one process.
+    # run, retry, explain, preview, limits, dead-letters, doctor.
     operate = {
-      about = "What an operator runs by hand, such as rerun and doctor: all that the jobs do, and a look at everything"
+      about = "What an operator runs by hand, such as retry and doctor: all that the jobs do, and a look at everything"
       may = [
         "epoch", "find_queues", "queue_depth", "send_organizations", "send_rooms", "work_on_organizations",
         "work_on_rooms", "read_live_ids", "store_limits", "list_limits", "look_at_tables", "find_dead_letters",

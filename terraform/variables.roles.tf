@@ -20,16 +20,16 @@ variable "namespace" {
 }
 
 variable "service_accounts" {
-  description = "The service account of a job or command (extract-organizations, collect-rooms, merge-newest, operate, import); left out: NAME-JOB."
+  description = "The service account of a job or command (extract-organizations, collect-rooms, merge-newest, rerun, operate, import); left out: NAME-JOB, which is what the chart calls it in a release of that name."
   type        = map(string)
   default     = {}
 
   validation {
     condition = alltrue([
       for job in keys(var.service_accounts) :
-      contains(["extract-organizations", "collect-rooms", "merge-newest", "operate", "import"], job)
+      contains(["extract-organizations", "collect-rooms", "merge-newest", "rerun", "operate", "import"], job)
     ])
-    error_message = "service_accounts: there are extract-organizations, collect-rooms, merge-newest, operate and import."
+    error_message = "service_accounts: there are extract-organizations, collect-rooms, merge-newest, rerun, operate and import."
   }
 
   validation {
@@ -44,9 +44,9 @@ variable "service_accounts" {
 }
 
 variable "by_hand" {
-  description = "Which roles are made beside those of the jobs, for what people start: operate (rerun, retry, explain, doctor, ...) and import."
+  description = "Which roles are made beside those of the jobs, for what people start: operate (retry, explain, doctor, ...) and import."
   type        = set(string)
-  default     = ["operate"]
+  default     = []
 
   validation {
     condition     = alltrue([for name in var.by_hand : contains(["operate", "import"], name)])

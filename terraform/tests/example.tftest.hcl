@@ -1,0 +1,96 @@
+# The example is whole, and refuses what makes no sense.
+
+mock_provider "aws" {
+  source = "./tests/mocks"
+}
+
+variables {
+  oidc_provider_arn = "arn:aws:iam::111122223333:oidc-provider/oidc.example/id/A"
+  alarm_actions     = ["arn:aws:sns:eu-central-1:111122223333:on-call"]
+}
+
+run "complete" {
+  command = apply
+
+  module {
+    source = "./examples/complete"
+  }
+
+  assert {
+    condition     = output.helm_values.settings.sqs.queue_prefix == "lanner-" && output.bucket != null
+    error_message = jsonencode(output.helm_values)
+  }
+}
+
+run "staging" {
+  command = apply
+
+  module {
+    source = "./examples/complete"
+  }
+
+  variables {
+    environment = "staging"
+  }
+
+  assert {
+    condition     = output.helm_values.settings.dynamodb.table_prefix == "lanner-staging-"
+    error_message = jsonencode(output.helm_values)
+  }
+}
+
+run "environment" {
+  command = plan
+
+  module {
+    source = "./examples/complete"
+  }
+
+  variables {
+    environment = "tests"
+  }
+
+  expect_failures = [var.environment]
+}
+
+run "region" {
+  command = plan
+
+  module {
+    source = "./examples/complete"
+  }
+
+  variables {
+    region = "Frankfurt"
+  }
+
+  expect_failures = [var.region]
+}
+
+run "oidc_provider" {
+  command = plan
+
+  module {
+    source = "./examples/complete"
+  }
+
+  variables {
+    oidc_provider_arn = "oidc.example"
+  }
+
+  expect_failures = [var.oidc_provider_arn]
+}
+
+run "alarms_that_nobody_hears" {
+  command = plan
+
+  module {
+    source = "./examples/complete"
+  }
+
+  variables {
+    alarm_actions = []
+  }
+
+  expect_failures = [var.alarm_actions]
+}
