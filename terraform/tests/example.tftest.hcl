@@ -1,4 +1,4 @@
-# The example is whole, and refuses what makes no sense.
+# The example is whole.
 
 mock_provider "aws" {
   source = "./tests/mocks"
@@ -37,60 +37,4 @@ run "staging" {
     condition     = output.helm_values.settings.dynamodb.table_prefix == "lanner-staging-"
     error_message = jsonencode(output.helm_values)
   }
-}
-
-run "environment" {
-  command = plan
-
-  module {
-    source = "./examples/complete"
-  }
-
-  variables {
-    environment = "tests"
-  }
-
-  expect_failures = [var.environment]
-}
-
-run "region" {
-  command = plan
-
-  module {
-    source = "./examples/complete"
-  }
-
-  variables {
-    region = "Frankfurt"
-  }
-
-  expect_failures = [var.region]
-}
-
-run "oidc_provider" {
-  command = plan
-
-  module {
-    source = "./examples/complete"
-  }
-
-  variables {
-    oidc_provider_arn = "oidc.example"
-  }
-
-  expect_failures = [var.oidc_provider_arn]
-}
-
-run "alarms_that_nobody_hears" {
-  command = plan
-
-  module {
-    source = "./examples/complete"
-  }
-
-  variables {
-    alarm_actions = []
-  }
-
-  expect_failures = [var.alarm_actions]
 }

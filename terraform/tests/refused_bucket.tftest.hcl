@@ -9,7 +9,7 @@ variables {
   kms_key_arn = "arn:aws:kms:eu-central-1:111122223333:key/k"
 }
 
-run "name" {
+run "each" {
   command = plan
 
   module {
@@ -17,50 +17,16 @@ run "name" {
   }
 
   variables {
-    name = "Exports"
-  }
-
-  expect_failures = [var.name]
-}
-
-run "key" {
-  command = plan
-
-  module {
-    source = "./modules/bucket"
-  }
-
-  variables {
-    kms_key_arn = "alias/lanner"
-  }
-
-  expect_failures = [var.kms_key_arn]
-}
-
-run "noncurrent" {
-  command = plan
-
-  module {
-    source = "./modules/bucket"
-  }
-
-  variables {
+    name            = "Exports"
+    kms_key_arn     = "alias/lanner"
     noncurrent_days = 0
+    tags            = { "aws:mine" = "1" }
   }
 
-  expect_failures = [var.noncurrent_days]
-}
-
-run "tags" {
-  command = plan
-
-  module {
-    source = "./modules/bucket"
-  }
-
-  variables {
-    tags = { "aws:mine" = "1" }
-  }
-
-  expect_failures = [var.tags]
+  expect_failures = [
+    var.name,
+    var.kms_key_arn,
+    var.noncurrent_days,
+    var.tags,
+  ]
 }

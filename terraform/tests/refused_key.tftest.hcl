@@ -12,7 +12,7 @@ variables {
   users      = ["arn:aws:iam::111122223333:role/merge"]
 }
 
-run "alias" {
+run "each" {
   command = plan
 
   module {
@@ -20,106 +20,24 @@ run "alias" {
   }
 
   variables {
-    alias = "aws/lanner"
-  }
-
-  expect_failures = [var.alias]
-}
-
-run "partition" {
-  command = plan
-
-  module {
-    source = "./modules/key"
-  }
-
-  variables {
-    partition = "azure"
-  }
-
-  expect_failures = [var.partition]
-}
-
-run "account" {
-  command = plan
-
-  module {
-    source = "./modules/key"
-  }
-
-  variables {
-    account_id = "1111"
-  }
-
-  expect_failures = [var.account_id]
-}
-
-run "region" {
-  command = plan
-
-  module {
-    source = "./modules/key"
-  }
-
-  variables {
-    region = "Frankfurt"
-  }
-
-  expect_failures = [var.region]
-}
-
-run "administrators" {
-  command = plan
-
-  module {
-    source = "./modules/key"
-  }
-
-  variables {
+    alias          = "aws/lanner"
+    partition      = "azure"
+    account_id     = "1111"
+    region         = "Frankfurt"
     administrators = ["*"]
+    users          = ["arn:aws:iam::111122223333:role/*"]
+    deletion_days  = 31
+    tags           = { "aws:mine" = "1" }
   }
 
-  expect_failures = [var.administrators]
-}
-
-run "users" {
-  command = plan
-
-  module {
-    source = "./modules/key"
-  }
-
-  variables {
-    users = ["arn:aws:iam::111122223333:role/*"]
-  }
-
-  expect_failures = [var.users]
-}
-
-run "deletion" {
-  command = plan
-
-  module {
-    source = "./modules/key"
-  }
-
-  variables {
-    deletion_days = 31
-  }
-
-  expect_failures = [var.deletion_days]
-}
-
-run "tags" {
-  command = plan
-
-  module {
-    source = "./modules/key"
-  }
-
-  variables {
-    tags = { "aws:mine" = "1" }
-  }
-
-  expect_failures = [var.tags]
+  expect_failures = [
+    var.alias,
+    var.partition,
+    var.account_id,
+    var.region,
+    var.administrators,
+    var.users,
+    var.deletion_days,
+    var.tags,
+  ]
 }

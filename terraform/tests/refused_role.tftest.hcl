@@ -13,76 +13,6 @@ variables {
   statements        = [{ Effect = "Allow", Action = ["sqs:SendMessage"], Resource = ["arn:aws:sqs:eu-central-1:111122223333:q"] }]
 }
 
-run "name" {
-  command = plan
-
-  module {
-    source = "./modules/role"
-  }
-
-  variables {
-    name = "a job"
-  }
-
-  expect_failures = [var.name]
-}
-
-run "description" {
-  command = plan
-
-  module {
-    source = "./modules/role"
-  }
-
-  variables {
-    description = ""
-  }
-
-  expect_failures = [var.description]
-}
-
-run "oidc_provider" {
-  command = plan
-
-  module {
-    source = "./modules/role"
-  }
-
-  variables {
-    oidc_provider_arn = "arn:aws:iam::111122223333:oidc-provider/*"
-  }
-
-  expect_failures = [var.oidc_provider_arn]
-}
-
-run "namespace" {
-  command = plan
-
-  module {
-    source = "./modules/role"
-  }
-
-  variables {
-    namespace = "lanner-*"
-  }
-
-  expect_failures = [var.namespace]
-}
-
-run "service_account" {
-  command = plan
-
-  module {
-    source = "./modules/role"
-  }
-
-  variables {
-    service_account = "*"
-  }
-
-  expect_failures = [var.service_account]
-}
-
 run "action_with_a_wildcard" {
   command = plan
 
@@ -111,7 +41,7 @@ run "resource_with_a_wildcard" {
   expect_failures = [var.statements]
 }
 
-run "permissions_boundary" {
+run "each" {
   command = plan
 
   module {
@@ -119,22 +49,22 @@ run "permissions_boundary" {
   }
 
   variables {
+    name                     = "a job"
+    description              = ""
+    oidc_provider_arn        = "arn:aws:iam::111122223333:oidc-provider/*"
+    namespace                = "lanner-*"
+    service_account          = "*"
     permissions_boundary_arn = "boundary"
+    tags                     = { "aws:mine" = "1" }
   }
 
-  expect_failures = [var.permissions_boundary_arn]
-}
-
-run "tags" {
-  command = plan
-
-  module {
-    source = "./modules/role"
-  }
-
-  variables {
-    tags = { "aws:mine" = "1" }
-  }
-
-  expect_failures = [var.tags]
+  expect_failures = [
+    var.name,
+    var.description,
+    var.oidc_provider_arn,
+    var.namespace,
+    var.service_account,
+    var.permissions_boundary_arn,
+    var.tags,
+  ]
 }

@@ -11,7 +11,7 @@ variables {
   kms_key_arn = "arn:aws:kms:eu-central-1:111122223333:key/k"
 }
 
-run "name" {
+run "each" {
   command = plan
 
   module {
@@ -19,134 +19,28 @@ run "name" {
   }
 
   variables {
-    name = "t"
-  }
-
-  expect_failures = [var.name]
-}
-
-run "hash_key" {
-  command = plan
-
-  module {
-    source = "./modules/table"
-  }
-
-  variables {
-    hash_key = { family = "S", shard = "N" }
-  }
-
-  expect_failures = [var.hash_key]
-}
-
-run "range_key" {
-  command = plan
-
-  module {
-    source = "./modules/table"
-  }
-
-  variables {
-    range_key = { name = "string" }
-  }
-
-  expect_failures = [var.range_key]
-}
-
-run "index" {
-  command = plan
-
-  module {
-    source = "./modules/table"
-  }
-
-  variables {
-    index = { name = "live_ids", hash_key = { l = "N" }, range_key = {} }
-  }
-
-  expect_failures = [var.index]
-}
-
-run "expires_by" {
-  command = plan
-
-  module {
-    source = "./modules/table"
-  }
-
-  variables {
-    expires_by = ""
-  }
-
-  expect_failures = [var.expires_by]
-}
-
-run "capacity" {
-  command = plan
-
-  module {
-    source = "./modules/table"
-  }
-
-  variables {
-    capacity = { read = { min = 0, max = 2 }, write = { min = 1, max = 2 } }
-  }
-
-  expect_failures = [var.capacity]
-}
-
-run "recovery" {
-  command = plan
-
-  module {
-    source = "./modules/table"
-  }
-
-  variables {
-    recovery_days = 0
-  }
-
-  expect_failures = [var.recovery_days]
-}
-
-run "deletion_protection" {
-  command = plan
-
-  module {
-    source = "./modules/table"
-  }
-
-  variables {
+    name                = "t"
+    hash_key            = { family = "S", shard = "N" }
+    range_key           = { name = "string" }
+    index               = { name = "live_ids", hash_key = { l = "N" }, range_key = {} }
+    expires_by          = ""
+    capacity            = { read = { min = 0, max = 2 }, write = { min = 1, max = 2 } }
+    recovery_days       = 0
     deletion_protection = null
+    kms_key_arn         = "alias/lanner"
+    tags                = { "aws:mine" = "1" }
   }
 
-  expect_failures = [var.deletion_protection]
-}
-
-run "key" {
-  command = plan
-
-  module {
-    source = "./modules/table"
-  }
-
-  variables {
-    kms_key_arn = "alias/lanner"
-  }
-
-  expect_failures = [var.kms_key_arn]
-}
-
-run "tags" {
-  command = plan
-
-  module {
-    source = "./modules/table"
-  }
-
-  variables {
-    tags = { "aws:mine" = "1" }
-  }
-
-  expect_failures = [var.tags]
+  expect_failures = [
+    var.name,
+    var.hash_key,
+    var.range_key,
+    var.index,
+    var.expires_by,
+    var.capacity,
+    var.recovery_days,
+    var.deletion_protection,
+    var.kms_key_arn,
+    var.tags,
+  ]
 }
