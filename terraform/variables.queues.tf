@@ -61,7 +61,7 @@ variable "alarm_oldest_minutes" {
 variable "alarm_depth" {
   description = "The number of waiting messages above which an alarm is raised: set it above the number of free organizations, all of which a run sends at once."
   type        = number
-  default     = 1000000
+  default     = 100000
 
   validation {
     condition     = var.alarm_depth >= 1

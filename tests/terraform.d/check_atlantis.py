@@ -1,7 +1,5 @@
 """atlantis.yaml: its projects are there, watch what they are made of, use workflows that exist, and wait for people."""
 
-import sys
-
 import yaml
 
 from hcl import ROOT, blocks, text
@@ -22,7 +20,8 @@ def made_of(folder):
     return found
 
 
-def check(atlantis):
+def check():
+    atlantis = yaml.safe_load((ROOT / "atlantis.yaml").read_text())
     for project in atlantis["projects"]:
         name, folder = project["name"], ROOT / project["dir"]
         if not list(folder.glob("*.tf")):
@@ -30,13 +29,9 @@ def check(atlantis):
             continue
         for module in sorted(made_of(folder) - watched(project)):
             yield f"project {name}: a change of {module.relative_to(ROOT)} plans nothing"
+        if not (folder / f"env/{project['workspace']}.tfvars").is_file():
+            yield f"project {name}: no values in {project['dir']}/env/{project['workspace']}.tfvars"
         if project["workflow"] not in atlantis["workflows"]:
             yield f"project {name}: no workflow {project['workflow']}"
         for requirement in {"approved", "mergeable", "undiverged"} - set(project["apply_requirements"]):
             yield f"project {name}: applies what is not {requirement}"
-
-
-if __name__ == "__main__":
-    wrong = list(check(yaml.safe_load((ROOT / "atlantis.yaml").read_text())))
-    print("\n".join(wrong) if wrong else "atlantis: every project plans what changes it and waits for people")
-    sys.exit(bool(wrong))

@@ -1,15 +1,11 @@
 """Every policy: no action and no resource with a wildcard, and each role's calls exactly those that are expected of it.
 
-    python check_policies.py [FOLDER]
-
 Reads the files alone; `terraform test` looks at the same policies when they are evaluated.
 """
 
 import re
-import sys
-from pathlib import Path
 
-from hcl import ROOT, TERRAFORM, locals_of, modules, text
+from hcl import ROOT, locals_of, modules, text
 
 ELEMENT = re.compile(r"\b(Action|NotAction|Resource|NotResource)\s*=\s*")
 # Objects of a bucket that is named before it have no other name for all of them.
@@ -108,8 +104,7 @@ def check_code(root):
         yield f"{action} is {'called by lib/aws, but no role may' if action in called else 'allowed, but never called by lib/aws'}"
 
 
-if __name__ == "__main__":
-    root = Path(sys.argv[1]) if len(sys.argv) > 1 else TERRAFORM
-    wrong = [*check_wildcards(root), *check_roles(root), *check_code(root)]
-    print("\n".join(wrong) if wrong else "policies: no wildcards; each role may do exactly what its job calls")
-    sys.exit(bool(wrong))
+def check(root):
+    yield from check_wildcards(root)
+    yield from check_roles(root)
+    yield from check_code(root)

@@ -1,14 +1,8 @@
-"""Resource types, arguments and blocks against the provider's schema, and modules against those who call them.
+"""Resource types, arguments and blocks against the provider's schema, and modules against those who call them."""
 
-    python check_schema.py SCHEMA.json [FOLDER]
-"""
-
-import json
 import re
-import sys
-from pathlib import Path
 
-from hcl import TERRAFORM, arguments, blocks, modules, text
+from hcl import arguments, blocks, modules, text
 
 META = {"count", "for_each", "depends_on", "provider", "providers", "source", "version"}
 META_BLOCKS = {"lifecycle", "provisioner", "connection"}
@@ -84,10 +78,3 @@ def check(schema, root):
         yield from check_resources(schema, folder, name)
         yield from check_references(schema, folder, name)
         yield from check_calls(folder, name)
-
-
-if __name__ == "__main__":
-    root = Path(sys.argv[2]) if len(sys.argv) > 2 else TERRAFORM
-    wrong = list(check(json.loads(Path(sys.argv[1]).read_text()), root))
-    print("\n".join(wrong) if wrong else "schema: every resource, argument, block and module call is one that there is")
-    sys.exit(bool(wrong))

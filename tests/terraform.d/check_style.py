@@ -1,14 +1,9 @@
-"""What makes the modules readable: everything is described, typed, validated, tested and used, and the READMEs are true.
-
-    python check_style.py [--docs] [FOLDER]     --docs writes the tables of the READMEs instead of looking at them
-"""
+"""What makes the modules readable: everything is described, typed, validated, tested and used, and the READMEs are true."""
 
 import re
-import sys
 from collections import Counter
-from pathlib import Path
 
-from hcl import TERRAFORM, blocks, load, locals_of, modules, text
+from hcl import blocks, load, locals_of, modules, text
 
 MARK = "<!-- generated: tests/terraform --docs -->\n"
 
@@ -120,13 +115,3 @@ def check(root):
         if folder in documented(root):
             yield from check_readme(folder, name)
     yield from check_refusals(root)
-
-
-if __name__ == "__main__":
-    folders = [argument for argument in sys.argv[1:] if argument != "--docs"]
-    root = Path(folders[0]) if folders else TERRAFORM
-    if "--docs" in sys.argv:
-        sys.exit(write_readmes(root))
-    wrong = list(check(root))
-    print("\n".join(wrong) if wrong else "style: everything is described, typed, validated, refused in a test, used; the READMEs are true")
-    sys.exit(bool(wrong))

@@ -1,4 +1,4 @@
-"""The schema of the AWS provider, read from the bindings that are generated from it (npm: @cdktf/provider-aws).
+"""The schema of the AWS provider, read from the bindings that are generated from it (npm: @cdktn/provider-aws).
 
 The provider itself cannot be had from a package registry. Its generated bindings say of every argument and block what it is called,
 what type it has, whether it is required, and how blocks nest; what they do not say is which optional arguments the provider
@@ -19,7 +19,7 @@ STRUCT = re.compile(r"^function (\w+)ToHclTerraform\(struct\) \{\n(.*?)^\}", re.
 RESOURCE = re.compile(r"^    synthesizeHclAttributes\(\) \{\n(.*?)^    \}", re.M | re.S)
 INTERFACE = re.compile(r"^export interface (\w+)[^{]*\{\n(.*?)^\}", re.M | re.S)
 MEMBER = re.compile(r"/\*\*(?P<doc>(?:(?!\*/).)*?)\*/\s+readonly \w+(?P<optional>\?)?: (?P<type>.*?);\n", re.S)
-COMPUTED = re.compile(r"^        return (cdktf\.Fn\.tolist\()?this\.get(\w+)Attribute\('(\w+)'\)", re.M)
+COMPUTED = re.compile(r"^        return (\w+\.Fn\.tolist\()?this\.get(\w+)Attribute\('(\w+)'\)", re.M)
 # Read by everybody, set by the provider where nobody sets them.
 FILLED_IN = {"id", "tags_all", "region", "arn"}
 PLAIN = {"string": "string", "number": "number", "boolean": "bool", "any": "dynamic"}
@@ -71,9 +71,8 @@ def read(folder):
     source, types = ((folder / name).read_text() for name in ("index.js", "index.d.ts"))
     structs = {name[0].upper() + name[1:]: body for name, body in STRUCT.findall(source)}
     interfaces = dict(INTERFACE.findall(types))
-    config = next(body for name, body in interfaces.items() if name.endswith("Config") and "Docs at Terraform" in body) if any(
-        name.endswith("Config") for name in interfaces
-    ) else ""
+    # Some resources have blocks that are called config, too: the resource's own comes first.
+    config = next((body for name, body in interfaces.items() if name.endswith("Config")), "")
     main = RESOURCE.findall(source)
     made = block(main[-1] if main else "", config, structs, interfaces)
     # What the resource's own class reads, and nobody sets.
