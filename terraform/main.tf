@@ -56,6 +56,7 @@ module "bucket" {
   name            = coalesce(var.bucket_name, "${var.name}-${data.aws_caller_identity.this.account_id}-${data.aws_region.this.region}")
   kms_key_arn     = module.key.arn
   noncurrent_days = var.noncurrent_days
+  log_bucket      = var.log_bucket
   tags            = var.tags
 }
 

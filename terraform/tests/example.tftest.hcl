@@ -7,6 +7,7 @@ mock_provider "aws" {
 variables {
   oidc_provider_arn = "arn:aws:iam::111122223333:oidc-provider/oidc.example/id/A"
   alarm_actions     = ["arn:aws:sns:eu-central-1:111122223333:on-call"]
+  log_bucket        = "access-logs"
 }
 
 run "complete" {

@@ -61,6 +61,7 @@ run "each" {
     key_deletion_days        = 6
     bucket_name              = "Exports"
     noncurrent_days          = 0
+    log_bucket               = "-"
     oidc_provider_arn        = "https://oidc.example/id/A"
     namespace                = "*"
     service_accounts         = { merge = "merger" }
@@ -86,6 +87,7 @@ run "each" {
     var.key_deletion_days,
     var.bucket_name,
     var.noncurrent_days,
+    var.log_bucket,
     var.oidc_provider_arn,
     var.namespace,
     var.service_accounts,

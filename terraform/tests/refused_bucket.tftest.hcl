@@ -20,6 +20,7 @@ run "each" {
     name            = "Exports"
     kms_key_arn     = "alias/lanner"
     noncurrent_days = 0
+    log_bucket      = "-"
     tags            = { "aws:mine" = "1" }
   }
 
@@ -27,6 +28,7 @@ run "each" {
     var.name,
     var.kms_key_arn,
     var.noncurrent_days,
+    var.log_bucket,
     var.tags,
   ]
 }

@@ -7,6 +7,7 @@ mock_provider "aws" {
 variables {
   oidc_provider_arn = "arn:aws:iam::111122223333:oidc-provider/oidc.example/id/A"
   alarm_actions     = ["arn:aws:sns:eu-central-1:111122223333:on-call"]
+  log_bucket        = "access-logs"
 }
 
 run "each" {
@@ -21,6 +22,7 @@ run "each" {
     region            = "Frankfurt"
     oidc_provider_arn = "oidc.example"
     alarm_actions     = []
+    log_bucket        = "-"
   }
 
   expect_failures = [
@@ -28,5 +30,6 @@ run "each" {
     var.region,
     var.oidc_provider_arn,
     var.alarm_actions,
+    var.log_bucket,
   ]
 }

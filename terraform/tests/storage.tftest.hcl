@@ -60,6 +60,7 @@ run "bucket" {
   variables {
     name        = "lanner-exports"
     kms_key_arn = "arn:aws:kms:eu-central-1:111122223333:key/k"
+    log_bucket  = "access-logs"
   }
 
   assert {
@@ -85,6 +86,11 @@ run "bucket" {
       ])
     ])
     error_message = "encrypted with the key"
+  }
+
+  assert {
+    condition     = aws_s3_bucket_logging.this[0].target_bucket == "access-logs" && aws_s3_bucket_logging.this[0].target_prefix == "lanner-exports/"
+    error_message = "who touched what is logged"
   }
 
   assert {

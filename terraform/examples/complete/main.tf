@@ -21,6 +21,7 @@ module "lanner" {
   table_prefix      = "${local.name}-"
   oidc_provider_arn = var.oidc_provider_arn
   namespace         = local.name
+  log_bucket        = var.log_bucket
 
   queue_retention_days       = 4
   dead_letter_retention_days = 14

@@ -39,3 +39,13 @@ variable "alarm_actions" {
     error_message = "alarm_actions: at least one ARN, or nobody hears an alarm."
   }
 }
+
+variable "log_bucket" {
+  description = "Name of the bucket that takes the log of who touched what."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", var.log_bucket))
+    error_message = "log_bucket: 3 to 63 small letters, digits, dots or -"
+  }
+}

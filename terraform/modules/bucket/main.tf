@@ -64,3 +64,11 @@ resource "aws_s3_bucket_lifecycle_configuration" "this" {
   # Versions have to be on before what is not current can expire.
   depends_on = [aws_s3_bucket_versioning.this]
 }
+
+resource "aws_s3_bucket_logging" "this" {
+  count = var.log_bucket == null ? 0 : 1
+
+  bucket        = aws_s3_bucket.this.id
+  target_bucket = var.log_bucket
+  target_prefix = "${var.name}/"
+}

@@ -29,6 +29,17 @@ variable "noncurrent_days" {
   }
 }
 
+variable "log_bucket" {
+  description = "Name of a bucket of yours that takes the log of who touched what; null = no log."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.log_bucket == null ? true : can(regex("^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", var.log_bucket))
+    error_message = "log_bucket: null, or 3 to 63 small letters, digits, dots or -"
+  }
+}
+
 variable "tags" {
   description = "Tags of everything that is made."
   type        = map(string)
