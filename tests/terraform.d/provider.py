@@ -61,7 +61,9 @@ def provider_schema(schema):
         return number(1, s["version"]) + nested(2, block(s["block"]))
 
     resources = by_name(2, schema["resource_schemas"]) + by_name(3, schema["data_source_schemas"])
-    return nested(1, of(schema["provider"])) + resources
+    # Terraform may remember the schema instead of asking each time.
+    capabilities = nested(6, number(2, 1))
+    return nested(1, of(schema["provider"])) + resources + capabilities
 
 
 class Provider(grpc.GenericRpcHandler):
