@@ -29,6 +29,11 @@ run "key" {
     error_message = "its policy speaks of this key"
   }
 
+  assert {
+    condition     = alltrue(flatten([for s in jsondecode(output.policy).Statement : [for word in concat(s.Action, s.Principal.AWS) : !strcontains(word, "*")]]))
+    error_message = "no wildcards, in actions or in whom it allows"
+  }
+
   # Whoever manages it reads nothing by that.
   assert {
     condition = alltrue([
@@ -91,6 +96,11 @@ run "bucket" {
   assert {
     condition     = aws_s3_bucket_logging.this[0].target_bucket == "access-logs" && aws_s3_bucket_logging.this[0].target_prefix == "lanner-exports/"
     error_message = "who touched what is logged"
+  }
+
+  assert {
+    condition     = jsondecode(output.policy).Statement[0].Resource == ["arn:aws:s3:::the-bucket", "arn:aws:s3:::the-bucket/*"]
+    error_message = "the bucket and what is in it"
   }
 
   assert {

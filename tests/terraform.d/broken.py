@@ -30,6 +30,7 @@ MISTAKES = [
     ("access.tf", '[module.table["state"].arn]', '["*"]', "Resource has a wildcard: *"),
     ("modules/bucket/policy.tf", "Action = [", "NotAction = [", "NotAction is everything but what it names"),
     ("modules/key/policy.tf", '["kms:CreateGrant"]', '["kms:*"]', "Action has a wildcard: kms:*"),
+    ("modules/key/policy.tf", "{ AWS = var.users }", '{ AWS = "*" }', "everybody is allowed something"),
     ("modules/queue/policies.tf", "[queue.arn]", '["arn:aws:sqs:*:*:*"]', "Resource has a wildcard: arn:aws:sqs:*:*:*"),
     ("roles.tf", '"read_live_ids", "store_limits",\n        "decrypt_items"', '"store_limits",\n        "decrypt_items"',
      "role merge-newest: dynamodb:Query messages/index/live_ids is called, but not allowed"),

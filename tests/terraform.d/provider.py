@@ -91,7 +91,7 @@ def main():
         server.start()
         address = {"Network": "unix", "String": socket}
         attached = {"Protocol": "grpc", "ProtocolVersion": 6, "Pid": os.getpid(), "Test": True, "Addr": address}
-        attached = json.dumps({"registry.terraform.io/hashicorp/aws": attached})
+        attached = json.dumps({"hashicorp/aws": attached})
         code = subprocess.run(command, env=os.environ | {"TF_REATTACH_PROVIDERS": attached}).returncode
         server.stop(None)
     sys.exit(code)
