@@ -98,6 +98,18 @@ locals {
       Resource = [module.table["messages"].arn]
     }
 
+    # A message that is deleted stays so: which are there, and which are deleted, but not what they say.
+    look_for_deleted = {
+      Sid      = "LookForDeleted"
+      Effect   = "Allow"
+      Action   = ["dynamodb:Query"]
+      Resource = [module.table["messages"].arn]
+      Condition = {
+        "ForAllValues:StringEquals" = { "dynamodb:Attributes" = ["r", "m", "d"] }
+        StringEqualsIfExists        = { "dynamodb:Select" = "SPECIFIC_ATTRIBUTES" }
+      }
+    }
+
     look_at_tables = {
       Sid      = "LookAtTables"
       Effect   = "Allow"

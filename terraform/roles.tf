@@ -46,7 +46,7 @@ locals {
     }
     import = {
       about = "Loads messages into the table that the limits are computed from"
-      may   = ["import_record", "find_queues", "load_messages", "decrypt_items"]
+      may   = ["import_record", "find_queues", "look_for_deleted", "load_messages", "decrypt_items"]
     }
   }
 
