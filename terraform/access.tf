@@ -1,8 +1,10 @@
 # Who may call what: a statement for each thing that is done, and for each role the things that it does.
 
 locals {
-  via_sqs      = "sqs.${data.aws_region.this.region}.amazonaws.com"
-  via_dynamodb = "dynamodb.${data.aws_region.this.region}.amazonaws.com"
+  # As KMS calls who asks for a key: sqs.eu-central-1.amazonaws.com.
+  services = {
+    for service in ["dynamodb", "s3", "sqs"] : service => "${service}.${data.aws_region.this.region}.${data.aws_partition.this.dns_suffix}"
+  }
 
   # The records of the store itself: the epoch of the message ids, how far an import came.
   records_of_the_store = { "ForAllValues:StringEquals" = { "dynamodb:LeadingKeys" = ["store"] } }
@@ -130,7 +132,7 @@ locals {
       Effect    = "Allow"
       Action    = ["kms:Decrypt"]
       Resource  = [module.key.arn]
-      Condition = { StringEquals = { "kms:ViaService" = [local.via_dynamodb] } }
+      Condition = { StringEquals = { "kms:ViaService" = [local.services["dynamodb"]] } }
     }
 
     # SQS asks for both of whoever sends, and for the first of whoever receives. All who receive also send.
@@ -139,7 +141,7 @@ locals {
       Effect    = "Allow"
       Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
       Resource  = [module.key.arn]
-      Condition = { StringEquals = { "kms:ViaService" = [local.via_sqs] } }
+      Condition = { StringEquals = { "kms:ViaService" = [local.services["sqs"]] } }
     }
   }
 }

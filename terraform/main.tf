@@ -43,7 +43,7 @@ module "key" {
   alias          = var.name
   partition      = data.aws_partition.this.partition
   account_id     = data.aws_caller_identity.this.account_id
-  region         = data.aws_region.this.region
+  services       = local.services
   administrators = var.key_administrators
   users          = concat(sort([for role in module.role : role.arn]), var.key_users)
   deletion_days  = var.key_deletion_days

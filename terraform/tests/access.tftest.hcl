@@ -221,6 +221,18 @@ run "each_role" {
     error_message = "a role touches more of the table of state than the records of the store"
   }
 
+  # The key is used by asking DynamoDB and SQS, never by itself.
+  assert {
+    condition = alltrue(flatten([
+      for role in module.role : [
+        for s in jsondecode(role.policy).Statement :
+        length(setsubtract(s.Condition.StringEquals["kms:ViaService"], ["dynamodb.eu-central-1.amazonaws.com", "sqs.eu-central-1.amazonaws.com"])) == 0
+        if startswith(s.Action[0], "kms:")
+      ]
+    ]))
+    error_message = "a role uses the key by itself"
+  }
+
   # One cluster, one namespace, one service account.
   assert {
     condition = alltrue([

@@ -8,7 +8,7 @@ variables {
   alias      = "lanner"
   partition  = "aws"
   account_id = "111122223333"
-  region     = "eu-central-1"
+  services   = { dynamodb = "dynamodb.eu-central-1.amazonaws.com", s3 = "s3.eu-central-1.amazonaws.com", sqs = "sqs.eu-central-1.amazonaws.com" }
   users      = ["arn:aws:iam::111122223333:role/merge"]
 }
 
@@ -23,7 +23,7 @@ run "each" {
     alias          = "aws/lanner"
     partition      = "azure"
     account_id     = "1111"
-    region         = "Frankfurt"
+    services       = { sqs = "sqs.eu-central-1.amazonaws.com" }
     administrators = ["*"]
     users          = ["arn:aws:iam::111122223333:role/*"]
     deletion_days  = 31
@@ -34,7 +34,7 @@ run "each" {
     var.alias,
     var.partition,
     var.account_id,
-    var.region,
+    var.services,
     var.administrators,
     var.users,
     var.deletion_days,

@@ -15,7 +15,7 @@ run "key" {
     alias      = "lanner"
     partition  = "aws"
     account_id = "111122223333"
-    region     = "eu-central-1"
+    services   = { dynamodb = "dynamodb.eu-central-1.amazonaws.com", s3 = "s3.eu-central-1.amazonaws.com", sqs = "sqs.eu-central-1.amazonaws.com" }
     users      = ["arn:aws:iam::111122223333:role/merge"]
   }
 

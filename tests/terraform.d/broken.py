@@ -42,8 +42,8 @@ MISTAKES = [
     ("variables.tables.tf", "  type        = bool\n", "", "variable deletion_protection has no type"),
     ("main.tf", "var.alarm_depth", "1", "variable alarm_depth is not used"),
     ("variables.queues.tf", "default     = 100\n", "default     = 99\n", "the tables of README.md are not those of the module"),
-    ("tests/refused_key.tftest.hcl", "    var.region,\n", "", "variable region has 1 validations, and 0 tests"),
-    ("versions.tf", '">= 6.10.0, < 7.0.0"', '">= 6.10.0"', "provider aws has no upper bound"),
+    ("tests/refused_key.tftest.hcl", "    var.services,\n", "", "variable services has 1 validations, and 0 tests"),
+    ("versions.tf", '">= 6.25.0, < 7.0.0"', '">= 6.25.0"', "provider aws has no upper bound"),
 ]
 
 

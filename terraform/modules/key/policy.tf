@@ -2,7 +2,6 @@
 
 locals {
   account = "arn:${var.partition}:iam::${var.account_id}:root"
-  via     = { for service in ["dynamodb", "s3", "sqs"] : service => "${service}.${var.region}.amazonaws.com" }
 
   statements = [
     {
@@ -41,7 +40,7 @@ locals {
       Principal = { AWS = var.users }
       Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
       Resource  = [aws_kms_key.this.arn]
-      Condition = { StringEquals = { "kms:ViaService" = values(local.via) } }
+      Condition = { StringEquals = { "kms:ViaService" = values(var.services) } }
     },
     {
       # Whoever makes a table with this key, by asking DynamoDB, which proves the key before it takes it.
@@ -59,7 +58,7 @@ locals {
       ]
       Resource = [aws_kms_key.this.arn]
       Condition = {
-        StringEquals = { "kms:ViaService" = [local.via["dynamodb"]], "kms:CallerAccount" = [var.account_id] }
+        StringEquals = { "kms:ViaService" = [var.services["dynamodb"]], "kms:CallerAccount" = [var.account_id] }
       }
     },
     {
@@ -71,7 +70,7 @@ locals {
       Resource  = [aws_kms_key.this.arn]
       Condition = {
         Bool         = { "kms:GrantIsForAWSResource" = "true" }
-        StringEquals = { "kms:ViaService" = [local.via["dynamodb"]], "kms:CallerAccount" = [var.account_id] }
+        StringEquals = { "kms:ViaService" = [var.services["dynamodb"]], "kms:CallerAccount" = [var.account_id] }
       }
     },
   ]

@@ -28,13 +28,13 @@ variable "account_id" {
   }
 }
 
-variable "region" {
-  description = "The region that the key is in."
-  type        = string
+variable "services" {
+  description = "The services through which the key is used, as KMS calls them: dynamodb, s3 and sqs to their names in the region."
+  type        = map(string)
 
   validation {
-    condition     = can(regex("^[a-z]{2,3}(-[a-z]+)+-[0-9]$", var.region))
-    error_message = "region: such as eu-central-1."
+    condition     = toset(keys(var.services)) == toset(["dynamodb", "s3", "sqs"]) && alltrue([for name, of in var.services : startswith(of, "${name}.")])
+    error_message = "services: dynamodb, s3 and sqs, each such as sqs.eu-central-1.amazonaws.com."
   }
 }
 

@@ -5,7 +5,7 @@ terraform {
   required_providers {
     aws = {
       source  = "hashicorp/aws"
-      version = ">= 6.10.0, < 7.0.0"
+      version = ">= 6.25.0, < 7.0.0"
     }
   }
 }
