@@ -248,7 +248,7 @@ run "each_role" {
 }
 
 run "what_people_start_is_chosen" {
-  command = apply
+  command = plan
 
   variables {
     by_hand          = []

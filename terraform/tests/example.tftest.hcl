@@ -11,20 +11,20 @@ variables {
 }
 
 run "complete" {
-  command = apply
+  command = plan
 
   module {
     source = "./examples/complete"
   }
 
   assert {
-    condition     = output.helm_values.settings.sqs.queue_prefix == "lanner-" && output.bucket != null
-    error_message = jsonencode(output.helm_values)
+    condition     = output.helm_values.settings.sqs.queue_prefix == "lanner-"
+    error_message = jsonencode(output.helm_values.settings)
   }
 }
 
 run "staging" {
-  command = apply
+  command = plan
 
   module {
     source = "./examples/complete"
@@ -36,6 +36,6 @@ run "staging" {
 
   assert {
     condition     = output.helm_values.settings.dynamodb.table_prefix == "lanner-staging-"
-    error_message = jsonencode(output.helm_values)
+    error_message = jsonencode(output.helm_values.settings)
   }
 }

@@ -76,14 +76,6 @@ run "queue" {
     condition     = jsondecode(aws_sqs_queue_policy.this["dead_letters"].policy).Statement[0].Resource == ["arn:aws:sqs:eu-central-1:111122223333:q-dead-letters"]
     error_message = "a policy speaks of its own queue"
   }
-}
-
-run "alarms" {
-  command = apply
-
-  module {
-    source = "./modules/queue"
-  }
 
   assert {
     condition = {
