@@ -1,0 +1,54 @@
+# The roles, each by the name of its job or command, and what it does (access.tf). Those of jobs are those that the chart runs.
+
+locals {
+  of_jobs = {
+    extract-organizations = {
+      about = "Opens a run, sends every free organization, releases limits of plans that no longer limit"
+      may = [
+        "epoch", "find_queues", "queue_depth", "send_organizations", "store_limits", "list_limits", "decrypt_items",
+        "encrypt_messages",
+      ]
+    }
+    collect-rooms = {
+      about = "Finds the rooms that an organization sees, sends them to the merge"
+      may = [
+        "epoch", "find_queues", "queue_depth", "work_on_organizations", "send_rooms", "store_limits", "decrypt_items",
+        "encrypt_messages",
+      ]
+    }
+    merge-newest = {
+      about = "Merges rooms newest first, stores the limit; has an organization collected again whose rooms are gone"
+      may = [
+        "epoch", "find_queues", "queue_depth", "work_on_rooms", "send_organizations", "read_live_ids", "store_limits",
+        "decrypt_items", "encrypt_messages",
+      ]
+    }
+    # The whole path in one process, for the organizations that are named. It works on whatever the queues hold meanwhile.
+    rerun = {
+      about = "Computes named organizations again: sends, collects and merges in one process"
+      may = [
+        "epoch", "find_queues", "queue_depth", "send_organizations", "send_rooms", "work_on_organizations",
+        "work_on_rooms", "read_live_ids", "store_limits", "decrypt_items", "encrypt_messages",
+      ]
+    }
+  }
+
+  # What people start themselves. Only those of var.by_hand are made.
+  of_people = {
+    # run, retry, explain, preview, limits, dead-letters, doctor.
+    operate = {
+      about = "What an operator runs by hand, such as retry and doctor: all that the jobs do, and a look at everything"
+      may = [
+        "epoch", "find_queues", "queue_depth", "send_organizations", "send_rooms", "work_on_organizations",
+        "work_on_rooms", "read_live_ids", "store_limits", "list_limits", "look_at_tables", "find_dead_letters",
+        "decrypt_items", "encrypt_messages",
+      ]
+    }
+    import = {
+      about = "Loads messages into the table that the limits are computed from"
+      may   = ["import_record", "find_queues", "look_for_deleted", "load_messages", "decrypt_items"]
+    }
+  }
+
+  roles = merge(local.of_jobs, { for name, role in local.of_people : name => role if contains(var.by_hand, name) })
+}
