@@ -213,6 +213,8 @@ fn check_scripts_are_executable() {
         "tests/servers",
         "tests/chart",
         "tests/chart.d/install",
+        "tests/terraform",
+        "tests/names",
         "tests/image",
         "tools/image/root",
         "tools/image/build",
