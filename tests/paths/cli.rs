@@ -4,6 +4,7 @@ mod bad_input;
 mod completion;
 mod disks;
 mod doctor;
+mod documents;
 mod export;
 mod extraction;
 mod mapping;
