@@ -1,7 +1,7 @@
 //! Several workers at once on one queue, and what a worker is before it has anything to do.
 //!
 //! ```text
-//! cargo bench --bench workers -- [--organizations 20000] [--in-flight 8] [--latency-ms 5]
+//! cargo bench --bench workers -- [--organizations 3000] [--in-flight 2] [--latency-ms 5]
 //! tests/servers cargo bench --bench workers
 //! ```
 //!
@@ -37,10 +37,10 @@ const STARTS: usize = 5;
 #[command(name = "workers")]
 struct Arguments {
     /// Organizations of the chat, some of which are paid
-    #[arg(long, default_value_t = 20_000)]
+    #[arg(long, default_value_t = 3_000)]
     organizations: u64,
     /// Organizations that one worker handles at once
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 2)]
     in_flight: usize,
     /// What each call to messages and limits takes longer, in milliseconds
     #[arg(long, default_value_t = 5)]
