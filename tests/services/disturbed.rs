@@ -1,5 +1,6 @@
 //! Killed, stopped, throttled, and without a database for a while: nothing is lost, nothing counts twice, the run completes.
 
+use std::process::Child;
 use std::time::Duration;
 
 use chat::ledger::{Phase, State};
@@ -48,6 +49,31 @@ fn undisturbed(stage: &Stage, program: &Program) -> Duration {
     stage.check_limits(instant(0));
     println!("an undisturbed run takes {:?}", started.elapsed());
     started.elapsed()
+}
+
+/// Both workers in processes of their own, which end with this.
+struct Workers(Vec<Child>);
+
+impl Workers {
+    fn start(program: &Program) -> Self {
+        Self(["collect-rooms", "merge-newest"].into_iter().map(|job| program.start(job)).collect())
+    }
+
+    #[track_caller]
+    fn still_work(&mut self) {
+        for worker in &mut self.0 {
+            assert!(worker.try_wait().expect("a look").is_none(), "a worker ended because something was gone");
+        }
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        for worker in &mut self.0 {
+            worker.kill().expect("a kill");
+            worker.wait().expect("an end");
+        }
+    }
 }
 
 async fn killed_at_random_and_started_again(server: SqlServer) {
@@ -116,7 +142,7 @@ async fn without_a_database_for_a_while(server: SqlServer) {
         .with("LANNER_LEDGER_URL", &through)
         .with("LANNER_WORKERS_ATTEMPTS_MAX", 1_000);
     let takes = undisturbed(&stage, &program);
-    let mut workers: Vec<_> = ["collect-rooms", "merge-newest"].into_iter().map(|job| program.start(job)).collect();
+    let mut workers = Workers::start(&program);
     let line = format!("extract-organizations --run gone --as-of {} --max-messages 25", instant(1));
     program.run(&line).exits(0);
     tokio::time::sleep(takes.mul_f64(0.2)).await;
@@ -124,16 +150,10 @@ async fn without_a_database_for_a_while(server: SqlServer) {
     program.run("status --run gone").exits(75);
     let gone_s = if number_from_env("LANNER_SCHEDULES", 10) > 100 { 30 } else { 6 };
     tokio::time::sleep(Duration::from_secs(gone_s)).await;
-    for worker in &mut workers {
-        assert!(worker.try_wait().expect("a look").is_none(), "a worker ended because the database was gone");
-    }
+    workers.still_work();
     gate.open();
     program.run(&format!("{line} --wait")).exits(0);
     check(&stage, "gone", 1).await;
-    for mut worker in workers {
-        worker.kill().expect("a kill");
-        worker.wait().expect("an end");
-    }
 }
 
 /// Killed and started again, the queue server has forgotten every message. Not once for each SQL server: nothing of it is about SQL.
@@ -149,7 +169,7 @@ async fn the_queue_server_is_started_again() {
     stage.import();
     let program = slowly(&stage.program).with("LANNER_WORKERS_ATTEMPTS_MAX", 1_000);
     let takes = undisturbed(&stage, &program);
-    let mut workers: Vec<_> = ["collect-rooms", "merge-newest"].into_iter().map(|job| program.start(job)).collect();
+    let mut workers = Workers::start(&program);
     let line = format!("extract-organizations --run restarted --as-of {} --max-messages 25", instant(1));
     program.run(&line).exits(0);
     for _ in 0..2 {
@@ -158,15 +178,9 @@ async fn the_queue_server_is_started_again() {
         assert_ne!(progress.expect("the run").phase(), Phase::Finished, "it was finished before anything happened");
         queues.restart_after(Duration::from_secs(2)).await;
     }
-    for worker in &mut workers {
-        assert!(worker.try_wait().expect("a look").is_none(), "a worker ended because the queue was gone");
-    }
+    workers.still_work();
     program.run(&format!("{line} --wait")).exits(0);
     check(&stage, "restarted", 1).await;
-    for mut worker in workers {
-        worker.kill().expect("a kill");
-        worker.wait().expect("an end");
-    }
 }
 
 /// Not once for each SQL server: nothing of it is about SQL.
