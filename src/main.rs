@@ -21,10 +21,6 @@ use exit::{Failure, Outcome};
 use settings::{LogFormat, Settings};
 use tokio_util::sync::CancellationToken;
 
-/// A run makes and drops a few small allocations for each of hundreds of thousands of rooms and tasks, on several threads.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Computes what the free organizations of a chat may see: the newest N messages of all their rooms together, none older than
 /// the policy's age.
 ///
