@@ -27,7 +27,7 @@ pub struct Notice {
 pub enum Event {
     /// The run is about to be started.
     BeforeStart,
-    /// The run has been started: its task exists.
+    /// The run has been started: its task exists, or its factory has panicked.
     AfterStart,
     /// The run has ended.
     AfterStop(Reason),

@@ -74,7 +74,11 @@ async fn keep(child: &mut Child, shared: &Shared, scope: Arc<Scope>, start: Star
     let Child { body, policy, hooks, reset, tally, path, .. } = child;
     let mut keeper =
         Keeper { path, policy, hooks, reset, tally, shared, scope, history: History::new(policy, reset.clone()) };
-    keeper.keep(body, start).await
+    let kept = keeper.keep(body, start).await;
+    if keeper.scope.tree_is_stopping() {
+        body.close_mail();
+    }
+    kept
 }
 
 struct Keeper<'a> {

@@ -119,6 +119,11 @@ impl Scope {
         &self.stopping
     }
 
+    /// The whole tree ends: what ends now is never started again.
+    pub(super) fn tree_is_stopping(&self) -> bool {
+        self.and_above().last().is_some_and(|top| top.stopping.is_cancelled())
+    }
+
     /// The phase's children are asked to end.
     pub(super) fn asked(&self, phase: Phase) -> &CancellationToken {
         &self.asked[phase as usize]
@@ -131,8 +136,11 @@ impl Scope {
 
     /// A stop of this scope, or of one above, waits in this phase until what is returned is dropped.
     pub(super) fn enter(&self, phase: Phase) -> Vec<TaskTrackerToken> {
-        let above = std::iter::successors(Some(self), |scope| scope.above.as_deref());
-        above.map(|scope| scope.running[phase as usize].token()).collect()
+        self.and_above().map(|scope| scope.running[phase as usize].token()).collect()
+    }
+
+    fn and_above(&self) -> impl Iterator<Item = &Self> {
+        std::iter::successors(Some(self), |scope| scope.above.as_deref())
     }
 
     /// Stops everything below, phase by phase. Whoever watches a run ends it soon after it is overdue.

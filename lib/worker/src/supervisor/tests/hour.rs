@@ -136,6 +136,50 @@ async fn an_hour() {
     in_order(&heard.lines(), &counts);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_stop_at_any_instant_ends_within_its_bounds_and_keeps_all_mail_in_the_books() {
+    let first = number_from_env("LANNER_SEED", 1);
+    for seed in first..first + number_from_env("LANNER_LAW_CASES", 100) {
+        fastrand::seed(seed);
+        stopped_after(ms(fastrand::u64(0..60_000)), seed).await;
+    }
+}
+
+async fn stopped_after(instant: Duration, seed: u64) {
+    let (book, stop, heard) = (Arc::new(Book::default()), CancellationToken::new(), Heard::default());
+    *book.faults.lock().expect("faults") = true;
+    let (tree, addresses) = tree(&book);
+    let bounds = StopBounds::default();
+    let tree = tree.hook(heard.hook()).stop_bounds(bounds);
+    let counts = tree.counts();
+    let load = join_all(addresses.iter().enumerate().map(|(leaf, address)| async move {
+        let mut sent = 0;
+        while address.send((leaf, sent)).await.is_ok() {
+            sent += 1;
+            tokio::time::sleep(ms(fastrand::u64(0..400))).await;
+        }
+        sent
+    }));
+    let stopping = async {
+        tokio::time::sleep(instant).await;
+        stop.cancel();
+        tokio::time::Instant::now()
+    };
+    let running = async {
+        let outcome = tree.run(stop.clone()).await;
+        (outcome, tasks(), tokio::time::Instant::now())
+    };
+    let ((outcome, left, ended), asked, sent) = tokio::join!(running, stopping, load);
+    assert_eq!((outcome, left), (Outcome::Stopped, 0), "LANNER_SEED={seed}");
+    let longest: Duration = Phase::ALL.map(|phase| bounds.of(phase)).iter().sum();
+    assert!(ended - asked <= longest, "LANNER_SEED={seed}: {:?}", ended - asked);
+    for (address, sent) in addresses.iter().zip(sent) {
+        let mail = address.counts();
+        assert_eq!((mail.accepted, mail.done + mail.held, mail.dropped), (sent, sent, 0), "LANNER_SEED={seed}");
+    }
+    in_order(&heard.lines(), &counts);
+}
+
 /// A leaf that hung when its supervisor gave up on a sibling is aborted as overdue before it was silent for long enough.
 fn compare(injected: &BTreeMap<(String, Kind), u64>, counts: &Counts) {
     let leaves: Vec<_> =

@@ -255,3 +255,33 @@ async fn senders_who_wait_for_room_are_told_when_nobody_will_read() {
     tokio::task::yield_now().await;
     assert_eq!(tasks(), 0, "a tree that is dropped leaves no task");
 }
+
+#[tokio::test(start_paused = true)]
+async fn during_a_stop_senders_of_a_later_phase_do_not_wait_for_readers_that_have_ended() {
+    let (reader, address) = Child::with_mailbox(
+        "reader",
+        Phase::Intake,
+        policy(),
+        mailbox(1, WhileDown::Stash),
+        |context, _: Inbox<u64>| serve(context),
+    );
+    let sender = Child::new("sender", Phase::Work, policy(), move |_| {
+        let address = address.clone();
+        async move {
+            address.send(1).await.expect("room");
+            assert_eq!(address.send(2).await.expect_err("nobody reads").why, Refusal::Closed);
+            Ok(())
+        }
+    });
+    let group = Child::supervisor("group", policy(), vec![reader]);
+    let tree = Tree::new("top", vec![group, sender]).expect("a tree");
+    let (counts, stop) = (tree.counts(), CancellationToken::new());
+    let later = async {
+        tokio::time::sleep(secs(10)).await;
+        stop.cancel();
+    };
+    let started = tokio::time::Instant::now();
+    assert_eq!(tokio::join!(tree.run(stop.clone()), later).0, Outcome::Stopped);
+    assert_eq!(started.elapsed(), secs(10));
+    assert_eq!(counts.of("top/sender").expect("the sender").stops(Kind::Completed), 1);
+}
