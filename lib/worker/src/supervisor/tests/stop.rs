@@ -80,6 +80,7 @@ async fn whoever_needs_longer_than_its_phase_is_aborted_and_the_next_phase_begin
 
 #[tokio::test(start_paused = true)]
 async fn what_fails_during_a_stop_is_told_apart_and_not_started_again() {
+    let heard = Heard::default();
     let dying = |name: &'static str, phase| {
         Child::new(name, phase, policy(), move |context| async move {
             context.stop.cancelled().await;
@@ -97,9 +98,11 @@ async fn what_fails_during_a_stop_is_told_apart_and_not_started_again() {
         slow("handle", Phase::Work, secs(5)),
         probes,
     ];
-    let tree = Tree::new("top", children).expect("a tree").stop_bounds(bounds());
+    let tree = Tree::new("top", children).expect("a tree").stop_bounds(bounds()).hook(heard.hook());
     let counts = tree.counts();
     assert_eq!(stopped(tree).await, (Outcome::Stopped, secs(5)));
+    let quiet = |line: &String| !line.contains("backoff") && !line.contains("gave up");
+    assert!(heard.lines().iter().all(quiet), "{:?}", heard.lines());
     for (name, kind) in
         [("panics", Kind::Panic), ("fails", Kind::Error), ("handle", Kind::Stopped), ("probes", Kind::Error)]
     {
