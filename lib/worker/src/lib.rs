@@ -5,6 +5,7 @@
 //! - [`Consumer`]: the consume loop: bounded in flight, heartbeat, verdicts, attempts, orderly stop
 //! - [`Backoff`]: delays between attempts, as a checked value
 //! - [`Pulse`]: signs of life
+//! - [`supervisor`]: trees of children that are started again, with backoff, hooks, mail and an ordered stop
 //! - [`Batcher`]: many concurrent single calls become few batch calls
 
 mod backoff;
@@ -13,6 +14,7 @@ mod consumer;
 mod pulse;
 pub mod queue;
 pub mod state;
+pub mod supervisor;
 mod work;
 
 pub use backoff::{Backoff, NotABackoff};
