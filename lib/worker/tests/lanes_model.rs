@@ -93,7 +93,7 @@ struct Case {
 #[test]
 fn lanes_do_what_the_model_does() {
     let setting = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
-    let first = setting("LANNER_SEED").unwrap_or_else(|| fastrand::u64(..1 << 40));
+    let first = setting("LANNER_SEED").unwrap_or(1);
     for seed in first..first + setting("LANNER_LAW_CASES").unwrap_or(2_000) {
         let failed = std::panic::catch_unwind(|| Case::new(seed).run()).err();
         if let Some(panic) = failed {
