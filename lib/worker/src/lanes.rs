@@ -7,6 +7,9 @@
 //! - [`LanePool`]: runs the items of [`Lanes`] as tasks, for a caller that polls a log
 //! - [`Parking`]: where the items of a stuck key wait durably; [`StateParking`] keeps them in [`crate::State`]
 //!
+//! Nothing here is shared or locked: the caller of [`LanePool`] owns the structure, and tasks have only their own turn, which they
+//! give back when they end.
+//!
 //! A stuck key costs, in this order: a place in the timers while it is retried; after its last attempt, a marker of its name, its
 //! items stored and the prefix free to go on; at last, when too many keys are parked, its partition's intake.
 

@@ -127,7 +127,7 @@ impl Case {
             match self.random.usize(0..100) {
                 0..2 => self.assign(),
                 2 => self.revoke(),
-                3 if self.random.usize(0..4) == 0 => self.drain(),
+                3 => self.drain(),
                 4..40 => self.push(),
                 40..65 => self.turn(),
                 65..90 => self.answer(),
@@ -369,6 +369,7 @@ impl Case {
                 model.draining = true;
             }
         }
+        self.check();
         loop {
             while let Some((generation, turn)) = self.out.pop() {
                 self.done(generation, turn);

@@ -377,7 +377,7 @@ async fn a_hundred_thousand_keys_wait_and_recover() {
 fn whatever_is_killed_every_item_is_done_in_order() {
     let setting = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
     let first = setting("LANNER_SEED").unwrap_or(1);
-    for seed in first..first + setting("LANNER_LAW_CASES").unwrap_or(200) {
+    for seed in first..first + setting("LANNER_LAW_CASES").unwrap_or(60) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
         let runtime = runtime.expect("a runtime");
         let case = std::panic::AssertUnwindSafe(|| runtime.block_on(killed_anywhere(seed)));
