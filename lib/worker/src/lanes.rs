@@ -13,13 +13,18 @@
 //! A stuck key costs, in this order: a place in the timers while it is retried; after its last attempt, a marker of its name, its
 //! items stored and the prefix free to go on; at last, when too many keys are parked, its partition's intake.
 
+mod lane;
 mod limits;
 mod parking;
+mod partition;
 mod pool;
 mod structure;
+mod turn;
 mod window;
 
 pub use limits::{LaneLimits, NotLaneLimits};
 pub use parking::{Parcels, Parking, StateParking};
+pub use partition::{PartitionProgress, PushError};
 pub use pool::{LanePool, LanePoolSettings, LaneVerdict, LaneWork};
-pub use structure::{LaneCounts, Lanes, PartitionProgress, PushError, Task, Turn};
+pub use structure::{LaneCounts, Lanes};
+pub use turn::{Task, Turn};

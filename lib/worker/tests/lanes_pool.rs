@@ -224,6 +224,35 @@ async fn a_stuck_key_delays_no_other_and_parks_so_that_the_prefix_goes_on() {
     assert_eq!(pool.counts(), Default::default());
 }
 
+#[tokio::test]
+async fn lanes_of_like_names_are_stored_apart_and_a_slash_in_a_name_is_refused() {
+    struct Names;
+    impl Parcels<&'static str, ()> for Names {
+        fn key_words(&self, key: &&'static str) -> String {
+            (*key).to_owned()
+        }
+        fn read_key(&self, words: &str) -> Result<&'static str, Cause> {
+            Ok(["a", "ab"].into_iter().find(|key| *key == words).expect("a name"))
+        }
+        fn item_bytes(&self, (): &()) -> Vec<u8> {
+            Vec::new()
+        }
+        fn read_item(&self, _: &[u8]) -> Result<(), Cause> {
+            Ok(())
+        }
+    }
+    let parking = StateParking::new(Arc::new(Records::default()), "forward-events", Names);
+    for (key, offset) in [("ab", 2), ("a", 10), ("a", 9), ("a", 10)] {
+        parking.store(1, &key, offset, &()).await.expect("stored");
+    }
+    assert_eq!(parking.stored(1, &"a", 5).await.expect("stored"), [(9, ()), (10, ())]);
+    assert_eq!(parking.parked(1).await.expect("parked"), ["a", "ab"]);
+    assert_eq!(parking.parked(11).await.expect("parked"), Vec::<&str>::new());
+    for key in ["", "a/b"] {
+        assert_eq!(parking.store(1, &key, 0, &()).await.expect_err("refused").class, "refused");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_parked_key_is_replayed_by_itself() {
     let setup = Setup::new();

@@ -12,6 +12,9 @@ use crate::work::Cause;
 /// - Everything answered is durable. Storing the same item again, known by its offset, changes nothing but its bytes.
 /// - A lane is listed as parked from before its first item is stored until [`Self::release`].
 /// - Items come back ascending by offset: the order in which they were stored.
+///
+/// It is not fenced: a process that has lost its partition and does not know yet can still store an item, which is then handled
+/// late, after the next assignment. Who handles items must know old ones by their position, or bear them.
 #[async_trait]
 pub trait Parking<K, T>: Send + Sync + 'static {
     /// Parks the lane, if it is not parked, and stores an item.

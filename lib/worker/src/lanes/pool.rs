@@ -15,7 +15,9 @@ use tracing::{error, warn};
 
 use super::limits::LaneLimits;
 use super::parking::Parking;
-use super::structure::{LaneCounts, Lanes, PartitionProgress, PushError, Task, Turn};
+use super::partition::{PartitionProgress, PushError};
+use super::structure::{LaneCounts, Lanes};
+use super::turn::{Task, Turn};
 use crate::backoff::Backoff;
 use crate::work::Cause;
 

@@ -7,88 +7,13 @@ use std::mem;
 use slab::Slab;
 use tokio::time::Instant;
 
+use super::lane::{Item, Lane, Parked, Phase};
 use super::limits::LaneLimits;
-use super::window::Window;
+use super::partition::{Assigned, PartitionProgress, PushError};
+use super::turn::{Task, Turn};
 
 /// Lanes above which the room for them is given back when the last one goes.
 const KEEP_LANES: usize = 1_024;
-
-/// What a lane has to do at its turn.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Task<T> {
-    /// Handle this item.
-    Handle(T),
-    /// The lane is parked: store this item durably behind those that are stored.
-    Store(T),
-    /// The lane is parked and its time has come: handle what is stored, in order. Done means that nothing is stored any more.
-    Replay,
-}
-
-/// A lane's turn: its task and the right to answer it. Whoever has it holds the lane: it must come back to [`Lanes`] by
-/// [`Lanes::done`], [`Lanes::retry_at`] or [`Lanes::park`], also after its partition was revoked; what is dropped stays counted
-/// as in flight.
-#[must_use = "a turn that is not answered stays in flight"]
-#[derive(Debug, PartialEq, Eq)]
-pub struct Turn<K, T> {
-    /// Of which partition.
-    pub partition: u32,
-    /// Of which key.
-    pub key: K,
-    /// Where its record stands in the partition; for a replay, the commit position.
-    pub offset: u64,
-    /// How often this task is tried, with this time: from 1.
-    pub attempt: u32,
-    /// What is to be done.
-    pub task: Task<T>,
-    generation: u64,
-    lane: usize,
-    place: Option<u64>,
-}
-
-/// Where a partition stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PartitionProgress {
-    /// Which one.
-    pub partition: u32,
-    /// Everything below this offset is finished: the one to read first after a restart.
-    pub position: u64,
-    /// True when no more records should be fetched: high water was reached and low water not yet, or the partition drains.
-    pub is_paused: bool,
-    /// True when it takes nothing new and nothing of it is left.
-    pub is_drained: bool,
-}
-
-/// Why a record is not taken. Nothing of it was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PushError {
-    /// The partition is not assigned, or was revoked.
-    #[error("partition {0} is not assigned")]
-    NotAssigned(u32),
-    /// The partition takes nothing new.
-    #[error("partition {0} drains")]
-    Draining(u32),
-    /// The offset is below one that was taken: the log went back without a revoke.
-    #[error("offset {offset} of partition {partition} comes after {next} was due")]
-    Backwards {
-        /// Of which partition.
-        partition: u32,
-        /// The offset given.
-        offset: u64,
-        /// The lowest that can be taken.
-        next: u64,
-    },
-    /// No place for so many items now: keep the record, push it again after progress.
-    #[error("partition {0} holds as many items as it may")]
-    Full(u32),
-    /// The record leads to more items than a partition may ever hold.
-    #[error("{items} items of one record: a partition holds at most {held_max}")]
-    TooMany {
-        /// Items of the record.
-        items: usize,
-        /// The bound.
-        held_max: usize,
-    },
-}
 
 /// How many there are of what, for gauges.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -105,45 +30,6 @@ pub struct LaneCounts {
     pub parked: usize,
     /// Places between commit position and newest item, over all partitions.
     pub held: usize,
-}
-
-struct Item<T> {
-    place: u64,
-    item: T,
-}
-
-enum Phase {
-    /// Parked, has nothing to do and waits for no time.
-    Resting,
-    Ready,
-    InFlight,
-    Waiting(Instant),
-}
-
-struct Parked {
-    replay_at: Option<Instant>,
-    failed_replays: u32,
-}
-
-struct Lane<K, T> {
-    partition: u32,
-    key: K,
-    phase: Phase,
-    /// The item whose turn is next; in flight it travels with its turn.
-    head: Option<Item<T>>,
-    behind: VecDeque<Item<T>>,
-    failed_attempts: u32,
-    parked: Option<Box<Parked>>,
-}
-
-struct Assigned<K> {
-    generation: u64,
-    draining: bool,
-    paused: bool,
-    in_flight: usize,
-    parked: usize,
-    window: Window,
-    lanes: HashMap<K, usize>,
 }
 
 /// Lanes of several partitions.
@@ -186,15 +72,7 @@ impl<K: Clone + Eq + Hash, T> Lanes<K, T> {
     pub fn assign(&mut self, partition: u32, position: u64) {
         self.revoke(partition);
         self.generations += 1;
-        let assigned = Assigned {
-            generation: self.generations,
-            draining: false,
-            paused: false,
-            in_flight: 0,
-            parked: 0,
-            window: Window::new(position),
-            lanes: HashMap::new(),
-        };
+        let assigned = Assigned::new(self.generations, position);
         self.assigned.insert(partition, assigned);
     }
 
@@ -387,12 +265,7 @@ impl<K: Clone + Eq + Hash, T> Lanes<K, T> {
     /// Where a partition stands.
     pub fn progress(&self, partition: u32) -> Option<PartitionProgress> {
         let assigned = self.assigned.get(&partition)?;
-        Some(PartitionProgress {
-            partition,
-            position: assigned.window.position(),
-            is_paused: assigned.paused || assigned.draining,
-            is_drained: assigned.is_drained(),
-        })
+        Some(assigned.progress(partition))
     }
 
     /// Partitions whose position, pause or drain changed since this was last asked.
@@ -526,54 +399,5 @@ impl<K: Clone + Eq + Hash, T> Lanes<K, T> {
             self.lanes = Slab::new();
             self.ready = VecDeque::new();
         }
-    }
-}
-
-impl<K, T> Lane<K, T> {
-    fn new(partition: u32, key: K) -> Self {
-        Self {
-            partition,
-            key,
-            phase: Phase::Resting,
-            head: None,
-            behind: VecDeque::new(),
-            failed_attempts: 0,
-            parked: None,
-        }
-    }
-
-    fn replays_by(&self, now: Instant) -> bool {
-        self.parked.as_ref().and_then(|parked| parked.replay_at).is_some_and(|due| due <= now)
-    }
-}
-
-impl<K> Assigned<K> {
-    fn takes(&self, limits: &LaneLimits, partition: u32, offset: u64, items: usize) -> Result<(), PushError> {
-        if self.draining {
-            return Err(PushError::Draining(partition));
-        }
-        let next = self.window.next_offset();
-        if offset < next {
-            return Err(PushError::Backwards { partition, offset, next });
-        }
-        if items > limits.held_max {
-            return Err(PushError::TooMany { items, held_max: limits.held_max });
-        }
-        if items > limits.held_max - self.window.len() {
-            return Err(PushError::Full(partition));
-        }
-        Ok(())
-    }
-
-    /// Finishes a place; true when position or pause changed.
-    fn finish(&mut self, place: u64, low_water: usize) -> bool {
-        let before = (self.window.position(), self.paused);
-        self.window.finish(place);
-        self.paused = self.paused && self.window.len() > low_water;
-        before != (self.window.position(), self.paused)
-    }
-
-    fn is_drained(&self) -> bool {
-        self.draining && self.in_flight == 0 && self.window.len() == 0
     }
 }
