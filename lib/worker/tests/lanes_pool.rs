@@ -388,7 +388,7 @@ async fn a_hundred_thousand_keys_wait_and_recover() {
         pool.push(0, offset, [((offset % KEYS) as u32, offset)]).expect("pushed");
     }
     let started = Instant::now();
-    poll_for(&mut pool, ms(20_000)).await;
+    poll_for(&mut pool, ms(5_000)).await;
     let counts = pool.counts();
     assert_eq!((counts.lanes, counts.held), (100_000, 199_999), "{counts:?}");
     assert_eq!(pool.position(0).expect("assigned").position, 0);

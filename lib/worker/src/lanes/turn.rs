@@ -12,8 +12,8 @@ pub enum Task<T> {
 }
 
 /// A lane's turn: its task and the right to answer it. Whoever has it holds the lane: it must come back to [`super::Lanes`] by
-/// [`done`](super::Lanes::done), [`retry_at`](super::Lanes::retry_at) or [`park`](super::Lanes::park), also after its partition was revoked; what is dropped stays counted
-/// as in flight.
+/// [`done`](super::Lanes::done), [`retry_at`](super::Lanes::retry_at) or [`park`](super::Lanes::park), also after its
+/// partition was revoked; what is dropped stays counted as in flight.
 #[must_use = "a turn that is not answered stays in flight"]
 #[derive(Debug, PartialEq, Eq)]
 pub struct Turn<K, T> {
