@@ -2,7 +2,6 @@
 //!
 //! `cargo bench -p worker --bench lanes`; Linux, because it reads `/proc/self`.
 
-use std::collections::VecDeque;
 use std::error::Error;
 use std::hint::black_box;
 use std::sync::Arc;
@@ -206,11 +205,10 @@ fn bytes_per_lane() -> Outcome<()> {
     for key in KEYS..2 * KEYS {
         lanes.push(0, key, [(key, key)])?;
     }
-    let mut turns: VecDeque<_> = std::iter::from_fn(|| lanes.next_turn()).collect();
-    for (turn, ms) in turns.drain(..).zip(1..) {
+    for ms in 1..=KEYS {
+        let Some(turn) = lanes.next_turn() else { break };
         lanes.retry_at(turn, now + Duration::from_millis(ms));
     }
-    drop(turns);
     per_lane("waiting, one item each", &lanes)?;
     lanes.tick(now + Duration::from_secs(3_600));
     while let Some(turn) = lanes.next_turn() {
