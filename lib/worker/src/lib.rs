@@ -5,12 +5,14 @@
 //! - [`Consumer`]: the consume loop: bounded in flight, heartbeat, verdicts, attempts, orderly stop
 //! - [`Backoff`]: delays between attempts, as a checked value
 //! - [`Pulse`]: signs of life
+//! - [`lanes`]: an ordered lane per key over a pool that finishes out of order
 //! - [`supervisor`]: trees of children that are started again, with backoff, hooks, mail and an ordered stop
 //! - [`Batcher`]: many concurrent single calls become few batch calls
 
 mod backoff;
 mod batcher;
 mod consumer;
+pub mod lanes;
 mod pulse;
 pub mod queue;
 pub mod state;
@@ -20,6 +22,7 @@ mod work;
 pub use backoff::{Backoff, NotABackoff};
 pub use batcher::{Batcher, Batching};
 pub use consumer::{Consumer, ConsumerReport, ConsumerSettings};
+pub use lanes::{LaneLimits, LanePool, Lanes};
 pub use pulse::Pulse;
 pub use queue::{Delivery, Depth, Outgoing, Queue, QueueError, QueueLimits, Receipt};
 pub use state::{Expected, Record, RecordVersion, State, StateError};
