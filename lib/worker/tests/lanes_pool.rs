@@ -38,8 +38,9 @@ impl Records {
 
 #[async_trait]
 impl State for Records {
-    async fn get(&self, _: &str) -> Result<Option<Record>, StateError> {
-        unimplemented!("not called")
+    async fn get(&self, key: &str) -> Result<Option<Record>, StateError> {
+        let found = self.list(key, None, 1).await?;
+        Ok(found.into_iter().find(|record| record.key == key))
     }
 
     async fn put(&self, write: Write<'_>) -> Result<RecordVersion, StateError> {
