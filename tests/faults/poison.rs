@@ -2,44 +2,13 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use chat::ledger::State;
-use chat::{Access, LiveIds, OrganizationId, PageRequest, Pages, PortError, PortResult, RoomId, RunId};
+use chat::{OrganizationId, RoomId, RunId};
 use support::oracle::{self, Answer};
 use support::place::{Place, organizations_of, policy, stored_limits};
-use support::{Program, SmallChat};
+use support::{Poison, Poisoned, Program, SmallChat};
 
 use crate::flaky;
-
-#[derive(Clone, Copy)]
-enum Poison {
-    Panics,
-    IsCorrupt,
-}
-
-/// Live ids of which one room is poisoned.
-struct Poisoned {
-    inner: Arc<dyn LiveIds>,
-    room: RoomId,
-    poison: Poison,
-}
-
-#[async_trait]
-impl LiveIds for Poisoned {
-    async fn newest(&self, requests: &[PageRequest]) -> PortResult<Pages> {
-        if requests.iter().any(|request| request.room == self.room) {
-            match self.poison {
-                Poison::Panics => panic!("room {} is poisoned", self.room),
-                Poison::IsCorrupt => return Err(PortError::corrupt(format!("room {} does not read back", self.room))),
-            }
-        }
-        self.inner.newest(requests).await
-    }
-
-    fn access(&self) -> Access {
-        self.inner.access()
-    }
-}
 
 /// Runs with one poisoned room; checks that exactly its organizations end as `state` with `class`.
 async fn check(poison: Poison, state: State, class: &str) {

@@ -84,7 +84,9 @@ async fn a_healthy_run_costs_little_more_than_what_counts() {
     let embedded_dir = stage.folder.path().join("embedded");
     Program::new(env!("CARGO_BIN_EXE_lanner"), &embedded_dir).run(&lean.import_line()).exits(0);
     let counting = FaultyProxy::start(&stage.services.sqs_url, Faults::new(1, 0)).await;
-    let connected = connect(&stage.services, &counting.url, lean.epoch).await;
+    // Long enough that batches fill on a slow machine, too.
+    let linger = Duration::from_secs(5);
+    let connected = connect(&stage.services, &counting.url, lean.epoch, linger).await;
     let ports = &connected.ports;
     let id: RunId = "cost".parse().expect("a run id");
     let (before, opening) = (connected.dynamodb.usage(), counting.requests());

@@ -81,8 +81,8 @@ pub(super) struct Connected {
     pub(super) dynamodb: DynamoDb,
 }
 
-/// Connects as the binary does, with answers that wait a while for others.
-pub(super) async fn connect(services: &Services, sqs_url: &str, epoch: Epoch) -> Connected {
+/// Connects as the binary does, with answers that wait for others as long as `linger`.
+pub(super) async fn connect(services: &Services, sqs_url: &str, epoch: Epoch, linger: Duration) -> Connected {
     let service = |endpoint: &str| ServiceSettings {
         region: Some("eu-central-1".to_owned()),
         endpoint: Some(endpoint.to_owned()),
@@ -92,8 +92,7 @@ pub(super) async fn connect(services: &Services, sqs_url: &str, epoch: Epoch) ->
     let tables = Tables::with_prefix(&services.prefix);
     let settings = DynamoDbSettings { tables, ..DynamoDbSettings::default() };
     let dynamodb = DynamoDb::connect(&service(&services.dynamodb_url), settings).await.expect("DynamoDB");
-    // Long enough that batches fill on a slow machine, too.
-    let settings = SqsSettings { queue_prefix: services.prefix.clone(), linger: Duration::from_secs(5) };
+    let settings = SqsSettings { queue_prefix: services.prefix.clone(), linger };
     let sqs = Sqs::connect(&service(sqs_url), settings).await.expect("SQS");
     let database = SqlSettings::new(SqlUrl::new(&services.sql_url).expect("an address"));
     let ports = Ports {

@@ -6,5 +6,6 @@
 mod cost;
 mod disturbed;
 mod lean;
+mod poison;
 mod stage;
 mod whole;
