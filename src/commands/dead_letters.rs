@@ -281,10 +281,7 @@ async fn redrive(app: &App, ports: &Ports, args: &RedriveArgs) -> Outcome {
         bar.at(done, found.items.count);
     });
     let words = "what was begun anew is sent by `lanner run --run R`; the same redrive goes on with the rest";
-    let sent = match app.unless_stopped(sending, words).await {
-        Ok(sent) => sent.map_err(Failure::from),
-        Err(interrupted) => Err(interrupted),
-    };
+    let sent = app.unless_stopped(sending, words).await.and_then(|sent| sent.map_err(Failure::from));
     bar.finish();
     let outcome = match &sent {
         Ok(sent) => format!("{sent} sent"),

@@ -81,10 +81,8 @@ async fn extract_and_wait(
         pulse.beat();
         bar.at(sent, 0);
     });
-    let extracted = match app.unless_stopped(extraction, EXTRACTION_GOES_ON).await {
-        Ok(extracted) => extracted.map_err(Failure::from),
-        Err(interrupted) => Err(interrupted),
-    };
+    let extracted =
+        app.unless_stopped(extraction, EXTRACTION_GOES_ON).await.and_then(|extracted| extracted.map_err(Failure::from));
     let outcome = match &extracted {
         Ok(extracted) => format!("{} organizations sent", extracted.sent),
         Err(failure) => format!("failed: {:#}", failure.error),

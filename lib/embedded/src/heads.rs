@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use chat::{Day, Head, Heads, PortResult, RoomId};
 
-use crate::lmdb::blocking;
+use crate::blocking::blocking;
 use crate::packed::PackedIndex;
 
 /// The heads of the packed index, which raises them itself when ids are added.

@@ -10,6 +10,7 @@
 //! - [`LmdbLimits`]: the current limits
 //! - [`EmbeddedLoad`], [`EmbeddedDump`]: take an import, give an export
 
+mod blocking;
 pub mod data_dir;
 mod directory;
 mod dump;

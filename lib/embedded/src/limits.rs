@@ -11,7 +11,8 @@ use heed::byteorder::BE;
 use heed::types::{Bytes, U64};
 use heed::{Database, RoTxn};
 
-use crate::lmdb::{Environment, Failure, MapSize, blocking};
+use crate::blocking::blocking;
+use crate::lmdb::{Environment, Failure, MapSize};
 
 /// The current limits: organization → row.
 #[derive(Clone)]

@@ -197,18 +197,6 @@ impl From<heed::Error> for Failure {
     }
 }
 
-/// Runs blocking work away from the threads that drive futures. Works on both flavours of the runtime; the work goes on when
-/// the caller stops waiting.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> PortResult<T> + Send + 'static,
-) -> PortResult<T> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(answer) => answer,
-        Err(e) if e.is_panic() => std::panic::resume_unwind(e.into_panic()),
-        Err(e) => Err(PortError::unavailable("the runtime, which is stopping,", e)),
-    }
-}
-
 #[expect(unsafe_code, reason = "LMDB maps files that it trusts not to be truncated by others")]
 fn open_env(dir: &Path, map_size: MapSize) -> heed::Result<Env<WithTls>> {
     let mut options = EnvOpenOptions::new();

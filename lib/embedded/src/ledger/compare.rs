@@ -11,7 +11,7 @@ use rusqlite::{Row, Rows};
 
 use super::SqliteLedger;
 use super::runs::unknown;
-use crate::lmdb::blocking;
+use crate::blocking::blocking;
 use crate::sqlite::Database;
 
 /// One run, ascending: the organizations above one and up to another.
