@@ -25,7 +25,6 @@ use support::place::{Adapters, policy};
 use support::{Place, Program, Services, Slow, SmallChat, SqlServer};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use worker::Pulse;
 
 /// Numbers of workers.
 const WORKERS: [usize; 4] = [1, 2, 4, 8];
@@ -78,7 +77,7 @@ async fn rate_of(place: &Place, workers: usize, arguments: &Arguments) -> Result
     let new = extract_organizations::all_free(run.clone(), SmallChat::as_of(), policy());
     let expected = extract_organizations::extract(&ports, &new, |_| {}).await?.sent;
     let collected = CancellationToken::new();
-    let collecting = collect_rooms::run(&ports, StageSettings::embedded(), Pulse::new(), collected.clone());
+    let collecting = collect_rooms::consumer(&ports, StageSettings::embedded()).run(collected.clone());
     let until_collected = async {
         while ports.room_queue.depth().await.is_ok_and(|depth| depth.visible < expected) {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -95,7 +94,7 @@ async fn rate_of(place: &Place, workers: usize, arguments: &Arguments) -> Result
     let start = |_| {
         let ports = adapters.slow(&Slow::new(LmdbLiveIds::new(adapters.index.clone()), latency), latency);
         let stop = stop.clone();
-        tokio::spawn(async move { merge_newest::run(&ports, settings, Pulse::new(), stop).await })
+        tokio::spawn(async move { merge_newest::consumer(&ports, settings).run(stop).await })
     };
     let merging: Vec<_> = (0..workers).map(start).collect();
     wait_until_finished(&ports, &run, Until::Settled, &stop, |_| {}).await?;

@@ -20,12 +20,14 @@ pub(crate) const DIFFERENT: u8 = 4;
 pub(crate) const CONFIGURATION: u8 = 42;
 /// The input is wrong: a row, a file, a column. Nothing was changed.
 pub(crate) const INPUT: u8 = 65;
+/// What does the work failed again and again, or cannot be ended. Started again, the process goes on.
+pub(crate) const GAVE_UP: u8 = worker::supervisor::EXIT_GAVE_UP;
 /// Something is busy, full or was interrupted. Running it again goes on.
 pub(crate) const TEMPORARY: u8 = 75;
 
 /// What `lanner --help` says about exit codes.
 pub(crate) const HELP: &str = "Exit codes: 0 done · 1 failed · 2 usage · 3 done in part · 4 runs differ
-            42 configuration · 65 bad input
+            42 configuration · 65 bad input · 70 gave up on its own parts
             75 busy, full or interrupted: run it again";
 
 /// A command's end that is not good: the code, and the words for standard error.

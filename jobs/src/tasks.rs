@@ -64,7 +64,7 @@ impl OrganizationTask {
 
 /// Work for `merge-newest`: an organization whose rooms the ledger keeps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct RoomClaim {
+pub struct RoomClaim {
     v: u32,
     pub(crate) run: RunId,
     as_of: Timestamp,
@@ -85,7 +85,7 @@ impl RoomClaim {
 
 /// A message for `merge-newest`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum RoomMessage {
+pub enum RoomMessage {
     /// With its rooms.
     Rooms(RoomTask),
     /// The ledger keeps its rooms.

@@ -9,9 +9,10 @@ use jobs::Ports;
 use jobs::limits::{
     Until, collect_rooms, extract_organizations, merge_newest, prune_after_extraction, wait_until_finished,
 };
-use worker::{ConsumerReport, Pulse};
+use worker::{Consumer, ConsumerReport, Pulse, Work};
 
 use super::observe::Observed;
+use super::processes;
 use super::run::{EXTRACTION_GOES_ON, exit_code};
 use super::runs::as_json;
 use super::{Action, App, Question, manual_run_id};
@@ -61,7 +62,7 @@ pub(crate) async fn extract(app: &App, args: &ExtractArgs) -> Outcome {
     action.record(&*ports.ledger, "started").await?;
     let pulse = Pulse::new();
     let queues = [&ports.organization_queue, &ports.room_queue].map(Arc::clone);
-    let observed = Observed::start(app, &pulse, &queues).await?;
+    let observed = Observed::bind(app, &queues).await?.beside("extract-organizations", &pulse)?;
     let outcome = extract_and_wait(app, ports, &new, args.wait, &pulse, &action).await;
     observed.stop().await;
     outcome
@@ -146,18 +147,27 @@ pub(crate) async fn work(app: &App, worker: Worker) -> Outcome {
         Worker::MergeNewest => "merge-newest",
     };
     let opened = wiring::open(&app.settings, wiring::Access::Write, name).await?;
-    let settings = app.settings.stage()?;
-    let pulse = Pulse::new();
     let queues = [&opened.ports.organization_queue, &opened.ports.room_queue].map(Arc::clone);
-    let observed = Observed::start(app, &pulse, &queues).await?;
-    eprintln!("{name}: working until stopped (Ctrl-C or SIGTERM)");
-    let worked = match worker {
-        Worker::CollectRooms => collect_rooms::run(&opened.ports, settings, pulse.clone(), app.stop.clone()).await,
-        Worker::MergeNewest => merge_newest::run(&opened.ports, settings, pulse.clone(), app.stop.clone()).await,
+    let observed = Observed::bind(app, &queues).await?;
+    let settings = app.settings.stage()?;
+    let report = match worker {
+        Worker::CollectRooms => until_stopped(app, &collect_rooms::consumer(&opened.ports, settings), observed).await,
+        Worker::MergeNewest => until_stopped(app, &merge_newest::consumer(&opened.ports, settings), observed).await,
     };
-    observed.stop().await;
-    print_report(app, name, worked?)?;
+    print_report(app, name, report?)?;
     Ok(crate::exit::DONE)
+}
+
+/// Runs a consumer with what tells of it.
+async fn until_stopped<W: Work>(
+    app: &App,
+    consumer: &Consumer<W>,
+    observed: Observed,
+) -> Result<ConsumerReport, Failure> {
+    let tree = processes::queue_fed([consumer.child()], observed.children(), consumer.stop_bounds())?;
+    eprintln!("{}: working until stopped (Ctrl-C or SIGTERM)", consumer.job());
+    processes::run(tree, app.stop.clone()).await?;
+    Ok(consumer.report())
 }
 
 fn print_report(app: &App, name: &str, report: ConsumerReport) -> Result<(), Failure> {

@@ -15,6 +15,7 @@ pub(crate) mod messages;
 pub(crate) mod observe;
 pub(crate) mod organizations;
 pub(crate) mod preview;
+mod processes;
 pub(crate) mod provision;
 pub(crate) mod rerun;
 pub(crate) mod retry;

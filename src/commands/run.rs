@@ -5,15 +5,14 @@ use chat::{Day, Policy, Timestamp};
 use clap::Args;
 use jobs::Ports;
 use jobs::limits::{
-    StageSettings, Until, collect_rooms, extract_organizations, merge_newest, prune_after_extraction,
-    wait_until_finished,
+    Until, collect_rooms, extract_organizations, merge_newest, prune_after_extraction, wait_until_finished,
 };
-use tokio::task::JoinSet;
+use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
-use worker::{ConsumerReport, Pulse, QueueError};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::runs::as_json;
-use super::{Action, App, Question, manual_run_id};
+use super::{Action, App, Question, manual_run_id, processes};
 use crate::exit::{self, Failure, Outcome};
 use crate::output::{facts, json, say, thousands};
 use crate::progress::Progress;
@@ -88,12 +87,17 @@ pub(crate) async fn with_workers<T>(
     work: impl Future<Output = Result<T, Failure>>,
 ) -> Result<(T, f64), Failure> {
     let started = tokio::time::Instant::now();
-    let mut workers = Workers::start(ports, app.settings.stage()?);
+    let settings = app.settings.stage()?;
+    let (collect, merge) = (collect_rooms::consumer(ports, settings), merge_newest::consumer(ports, settings));
+    let tree = processes::queue_fed([collect.child(), merge.child()], Vec::new(), settings.consumer.stop_bounds())?;
+    let stop = CancellationToken::new();
+    let mut workers = AbortOnDropHandle::new(tokio::spawn(processes::run(tree, stop.clone())));
     let worked = tokio::select! {
         worked = work => worked,
-        ended = workers.ended_early() => Err(ended),
+        ended = &mut workers => return Err(ended_early(ended)),
     };
-    workers.stop().await?;
+    stop.cancel();
+    workers.await.map_err(|error| Failure::new(exit::FAILED, error))??;
     Ok((worked?, started.elapsed().as_secs_f64()))
 }
 
@@ -122,37 +126,12 @@ async fn follow(app: &App, ports: &Ports, start: Start<'_>, until: Until) -> Res
     Ok(progress)
 }
 
-/// The two queue-fed jobs of the limit path, running in this process.
-struct Workers {
-    stop: CancellationToken,
-    jobs: JoinSet<Result<ConsumerReport, QueueError>>,
-}
-
-impl Workers {
-    fn start(ports: &Ports, settings: StageSettings) -> Self {
-        let stop = CancellationToken::new();
-        let mut jobs = JoinSet::new();
-        let (for_collect, for_merge) = ((ports.clone(), stop.clone()), (ports.clone(), stop.clone()));
-        jobs.spawn(async move { collect_rooms::run(&for_collect.0, settings, Pulse::new(), for_collect.1).await });
-        jobs.spawn(async move { merge_newest::run(&for_merge.0, settings, Pulse::new(), for_merge.1).await });
-        Self { stop, jobs }
-    }
-
-    /// Waits for a job to end although nobody stopped it.
-    async fn ended_early(&mut self) -> Failure {
-        match self.jobs.join_next().await {
-            Some(Ok(Err(error))) => error.into(),
-            Some(Err(error)) => Failure::new(exit::FAILED, error),
-            Some(Ok(Ok(_))) | None => Failure::new(exit::FAILED, anyhow::anyhow!("a job ended without being stopped")),
-        }
-    }
-
-    async fn stop(mut self) -> Result<(), Failure> {
-        self.stop.cancel();
-        while let Some(ended) = self.jobs.join_next().await {
-            ended.map_err(|error| Failure::new(exit::FAILED, error))??;
-        }
-        Ok(())
+/// The jobs have ended although nobody stopped them.
+fn ended_early(ended: Result<Result<(), Failure>, JoinError>) -> Failure {
+    match ended {
+        Ok(Err(gave_up)) => gave_up,
+        Ok(Ok(())) => Failure::new(exit::FAILED, anyhow::anyhow!("the jobs ended without being stopped")),
+        Err(error) => Failure::new(exit::FAILED, error),
     }
 }
 

@@ -115,6 +115,7 @@ pub(crate) struct Workers {
     pub(crate) attempts_max: NonZeroU32,
     pub(crate) backoff_min_ms: u64,
     pub(crate) backoff_max_ms: u64,
+    pub(crate) hang_after_ms: u64,
     pub(crate) stop_grace_ms: u64,
     pub(crate) batch_max: usize,
 }
@@ -237,6 +238,14 @@ impl Settings {
             0.3,
         )
         .context("settings: workers.backoff_min_ms and workers.backoff_max_ms")?;
+        if self.http.stale_after_ms <= workers.hang_after_ms {
+            bail!(
+                "settings: http.stale_after_ms = {} is not above workers.hang_after_ms = {}: the process would be ended before \
+                 its part that hangs",
+                self.http.stale_after_ms,
+                workers.hang_after_ms
+            );
+        }
         let embedded = StageSettings::embedded();
         let in_flight = workers.in_flight;
         // SQS is paid by the request: each waits as long as one can and is worth ten messages, where so many fit.
@@ -252,6 +261,7 @@ impl Settings {
                 visible_for: Duration::from_millis(workers.visible_for_ms),
                 attempts_max: workers.attempts_max.get(),
                 backoff,
+                hang_after: Duration::from_millis(workers.hang_after_ms),
                 stop_grace: Duration::from_millis(workers.stop_grace_ms),
             },
             batch_max: workers.batch_max,

@@ -13,7 +13,7 @@ use support::place::{Adapters, Place, organizations_of, policy, stored_limits};
 use support::waiting::number_from_env;
 use support::{Faults, SmallChat};
 use tokio_util::sync::CancellationToken;
-use worker::{Backoff, Pulse};
+use worker::Backoff;
 
 /// Calls that fail, in percent.
 const PERCENT: u32 = 15;
@@ -31,11 +31,9 @@ pub(super) async fn whole_run(ports: &Ports, run: &RunId, attempts_max: u32) -> 
     let stop = CancellationToken::new();
     let (for_collecting, for_merging) = ((ports.clone(), stop.clone()), (ports.clone(), stop.clone()));
     let collecting =
-        tokio::spawn(
-            async move { collect_rooms::run(&for_collecting.0, settings, Pulse::new(), for_collecting.1).await },
-        );
+        tokio::spawn(async move { collect_rooms::consumer(&for_collecting.0, settings).run(for_collecting.1).await });
     let merging =
-        tokio::spawn(async move { merge_newest::run(&for_merging.0, settings, Pulse::new(), for_merging.1).await });
+        tokio::spawn(async move { merge_newest::consumer(&for_merging.0, settings).run(for_merging.1).await });
     let finished = async {
         let new = extract_organizations::all_free(run.clone(), SmallChat::as_of(), policy());
         while let Err(error) = extract_organizations::extract(ports, &new, |_| {}).await {

@@ -15,7 +15,6 @@ use support::place::{Open, open};
 use support::room_log;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
-use worker::Pulse;
 
 const A: OrganizationId = OrganizationId::from_bits(1);
 const B: OrganizationId = OrganizationId::from_bits(2);
@@ -103,8 +102,8 @@ impl Case {
         };
         let (progress, collected, merged) = tokio::join!(
             driven,
-            collect_rooms::run(ports, settings, Pulse::new(), stop.clone()),
-            merge_newest::run(ports, settings, Pulse::new(), stop.clone())
+            collect_rooms::consumer(ports, settings).run(stop.clone()),
+            merge_newest::consumer(ports, settings).run(stop.clone())
         );
         collected.expect("collect-rooms");
         merged.expect("merge-newest");

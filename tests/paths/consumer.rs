@@ -2,6 +2,7 @@
 
 mod bench;
 mod failing;
+mod hanging;
 mod stopping;
 
 use std::sync::Arc;
@@ -35,20 +36,6 @@ async fn a_message_is_acknowledged_only_after_it_is_handled() {
     until("the message is deleted", async || bench.depth().await == (0, 0)).await;
     let report = running.stop().await;
     assert_eq!((report.done, bench.book.begun("a")), (1, 1));
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_pulse_beats_while_there_is_nothing_to_do_and_not_while_every_task_hangs() {
-    let bench = Bench::new().await;
-    let mut settings = bench.settings();
-    settings.in_flight = 1;
-    let running = bench.start(settings, |_| std::future::pending().boxed());
-    let born = Instant::now();
-    until("it has waited in vain several times", async || born.elapsed() > 1_000 * MS).await;
-    assert!(running.pulse.age() < 600 * MS, "idle, and the last beat is {:?} ago", running.pulse.age());
-    bench.send(&["a"]).await;
-    until("the pulse is old", async || running.pulse.age() > 1_000 * MS).await;
-    running.consumer.abort();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

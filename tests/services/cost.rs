@@ -11,7 +11,6 @@ use jobs::Ports;
 use jobs::limits::{StageSettings, Until, collect_rooms, extract_organizations, merge_newest, wait_until_finished};
 use support::{Faults, FaultyProxy, Program, SqlServer, place};
 use tokio_util::sync::CancellationToken;
-use worker::Pulse;
 
 use super::lean::{Lean, connect};
 use super::stage::Stage;
@@ -66,8 +65,8 @@ async fn run(ports: &Ports, run: &RunId, lean: &Lean) {
         progress
     };
     let (collected, merged, progress) = tokio::join!(
-        collect_rooms::run(ports, settings, Pulse::new(), stop.clone()),
-        merge_newest::run(ports, settings, Pulse::new(), stop.clone()),
+        collect_rooms::consumer(ports, settings).run(stop.clone()),
+        merge_newest::consumer(ports, settings).run(stop.clone()),
         work
     );
     collected.expect("a readable queue");

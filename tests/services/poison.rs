@@ -9,7 +9,7 @@ use jobs::limits::{StageSettings, Until, collect_rooms, extract_organizations, m
 use support::place::policy;
 use support::{Poison, Poisoned, SqlServer, oracle};
 use tokio_util::sync::CancellationToken;
-use worker::{Backoff, Pulse};
+use worker::Backoff;
 
 use super::lean::connect;
 use super::stage::{Stage, instant};
@@ -44,8 +44,8 @@ async fn a_poison_is_parked_and_its_neighbours_are_done_at_their_first_attempt()
         stop.cancel();
     };
     let (collected, merged, ()) = tokio::join!(
-        collect_rooms::run(&ports, settings, Pulse::new(), stop.clone()),
-        merge_newest::run(&ports, settings, Pulse::new(), stop.clone()),
+        collect_rooms::consumer(&ports, settings).run(stop.clone()),
+        merge_newest::consumer(&ports, settings).run(stop.clone()),
         work
     );
     collected.expect("a readable queue");

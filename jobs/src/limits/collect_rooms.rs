@@ -8,8 +8,7 @@ use async_trait::async_trait;
 use chat::ledger::{Item, Stage, State};
 use chat::visibility::Window;
 use chat::{Access, Epoch, Head, Heads, Limits, Organization, OrganizationId, Plan, RoomId, Timestamp};
-use tokio_util::sync::CancellationToken;
-use worker::{Batcher, Cause, Consumer, ConsumerReport, Outgoing, Pulse, QueueError, Verdict, Work};
+use worker::{Batcher, Cause, Consumer, Outgoing, Pulse, Verdict, Work};
 
 use super::release::{figures_of, release_if_stored};
 use super::stage::{Failed, LedgerStage, OfItem, StageSettings, batched, call, organizations, send, sender};
@@ -17,17 +16,12 @@ use super::verdict_of;
 use crate::tasks::{Message, OrganizationTask, RoomTask};
 use crate::{ORGANIZATION_QUEUE, Ports, ROOM_QUEUE};
 
-/// Runs until stopped; `pulse` beats while it makes progress.
-pub async fn run(
-    ports: &Ports,
-    settings: StageSettings,
-    pulse: Pulse,
-    stop: CancellationToken,
-) -> Result<ConsumerReport, QueueError> {
+/// The job over these ports. Call from within a runtime.
+pub fn consumer(ports: &Ports, settings: StageSettings) -> Consumer<CollectRooms> {
     let ledger = Arc::new(LedgerStage::new(&ports.ledger, Stage::CollectRooms, ORGANIZATION_QUEUE, settings.batch_max));
     let job = Arc::new(CollectRooms::new(ports, Arc::clone(&ledger), settings.batch_max));
     let queue = Arc::clone(&ports.organization_queue);
-    Consumer::new("collect-rooms", queue, job, ledger, settings.consumer, pulse, stop).run().await
+    Consumer::new("collect-rooms", queue, job, ledger, settings.consumer)
 }
 
 impl OfItem for OrganizationTask {
@@ -36,7 +30,8 @@ impl OfItem for OrganizationTask {
     }
 }
 
-struct CollectRooms {
+/// The work of this job.
+pub struct CollectRooms {
     ledger: Arc<LedgerStage>,
     organizations: Batcher<OrganizationId, Result<Option<Organization>, Failed>>,
     rooms: Batcher<OrganizationId, Result<Vec<RoomId>, Failed>>,
@@ -70,7 +65,7 @@ impl CollectRooms {
         }
     }
 
-    async fn collect(&self, task: &OrganizationTask) -> Result<Verdict, Failed> {
+    async fn collect(&self, task: &OrganizationTask, pulse: &Pulse) -> Result<Verdict, Failed> {
         // Read before the rooms: a change in between makes the result older than it is, never newer.
         let collected_at = Timestamp::now();
         let Some(organization) = call(&self.organizations, task.organization).await? else {
@@ -86,6 +81,7 @@ impl CollectRooms {
             return Ok(Verdict::Done);
         }
         let rooms = call(&self.rooms, task.organization).await?;
+        pulse.beat();
         let heads = if self.access.needs_heads() {
             match self.heads.of(&rooms).await {
                 Ok(heads) => heads,
@@ -108,7 +104,7 @@ impl CollectRooms {
         };
         match collected.encode() {
             Ok(body) if body.len() <= self.body_bytes_max => Ok(send(&self.send, ROOM_QUEUE, body).await),
-            Ok(body) => self.send_claim(task, collected_at, &body).await,
+            Ok(body) => self.send_claim(task, collected_at, &body, pulse).await,
             Err(cause) => Ok(Verdict::Bury { cause }),
         }
     }
@@ -119,8 +115,9 @@ impl CollectRooms {
         task: &OrganizationTask,
         collected_at: Timestamp,
         rooms: &[u8],
+        pulse: &Pulse,
     ) -> Result<Verdict, Failed> {
-        let _turn = self.ledger.list_turn().await;
+        let _turn = self.ledger.list_turn(pulse).await;
         let (run, organization) = (&task.run, task.organization);
         if !self.ledger.put_room_list(&task.item(), collected_at, rooms).await? {
             tracing::debug!(%run, %organization, "the organization ended while it was collected");
@@ -142,7 +139,7 @@ impl Work for CollectRooms {
         OrganizationTask::decode(body)
     }
 
-    async fn handle(&self, task: &OrganizationTask) -> Verdict {
-        self.collect(task).await.unwrap_or_else(|failed| failed.verdict)
+    async fn handle(&self, task: &OrganizationTask, pulse: &Pulse) -> Verdict {
+        self.collect(task, pulse).await.unwrap_or_else(|failed| failed.verdict)
     }
 }

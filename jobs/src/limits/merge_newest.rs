@@ -7,10 +7,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chat::ledger::{Figures, Item, Stage, State};
 use chat::{
-    Epoch, LimitRow, Limits, LiveIds, MessageId, Organization, OrganizationId, Plan, PortResult, PutOutcome, Version,
+    Access, Epoch, LimitRow, Limits, LiveIds, MessageId, Organization, OrganizationId, PageRequest, Pages, Plan,
+    PortResult, PutOutcome, Version,
 };
-use tokio_util::sync::CancellationToken;
-use worker::{Batcher, Cause, Consumer, ConsumerReport, Outgoing, Pulse, QueueError, Verdict, Work};
+use worker::{Batcher, Cause, Consumer, Outgoing, Pulse, Verdict, Work};
 
 use super::compute::{Computation, Computed, compute};
 use super::release::{figures_of, release_if_stored};
@@ -19,18 +19,11 @@ use super::verdict_of;
 use crate::tasks::{Message, RoomClaim, RoomMessage, RoomTask};
 use crate::{ORGANIZATION_QUEUE, Ports, ROOM_QUEUE};
 
-/// Runs until stopped; `pulse` beats while it makes progress.
-pub async fn run(
-    ports: &Ports,
-    settings: StageSettings,
-    pulse: Pulse,
-    stop: CancellationToken,
-) -> Result<ConsumerReport, QueueError> {
+/// The job over these ports. Call from within a runtime.
+pub fn consumer(ports: &Ports, settings: StageSettings) -> Consumer<MergeNewest> {
     let ledger = Arc::new(LedgerStage::new(&ports.ledger, Stage::MergeNewest, ROOM_QUEUE, settings.batch_max));
     let job = Arc::new(MergeNewest::new(ports, Arc::clone(&ledger), settings.batch_max));
-    Consumer::new("merge-newest", Arc::clone(&ports.room_queue), job, ledger, settings.consumer, pulse, stop)
-        .run()
-        .await
+    Consumer::new("merge-newest", Arc::clone(&ports.room_queue), job, ledger, settings.consumer)
 }
 
 impl OfItem for RoomMessage {
@@ -54,7 +47,8 @@ impl OfItem for RoomClaim {
     }
 }
 
-struct MergeNewest {
+/// The work of this job.
+pub struct MergeNewest {
     ledger: Arc<LedgerStage>,
     organizations: Batcher<OrganizationId, Result<Option<Organization>, Failed>>,
     put: Batcher<LimitRow, Result<PutOutcome, Failed>>,
@@ -84,15 +78,15 @@ impl MergeNewest {
     }
 
     /// Merges the rooms that the ledger keeps.
-    async fn redeem(&self, claim: &RoomClaim) -> Result<Verdict, Failed> {
-        let _turn = self.ledger.list_turn().await;
+    async fn redeem(&self, claim: &RoomClaim, pulse: &Pulse) -> Result<Verdict, Failed> {
+        let _turn = self.ledger.list_turn(pulse).await;
         let Some(list) = self.ledger.room_list(&claim.item()).await? else {
             return Ok(self.collect_again(claim).await);
         };
         let task = RoomTask::decode(&list);
         drop(list);
         match task {
-            Ok(task) => self.merge(&task).await,
+            Ok(task) => self.merge(&task, pulse).await,
             Err(cause) => Ok(Verdict::Bury { cause }),
         }
     }
@@ -112,7 +106,7 @@ impl MergeNewest {
         }
     }
 
-    async fn merge(&self, task: &RoomTask) -> Result<Verdict, Failed> {
+    async fn merge(&self, task: &RoomTask, pulse: &Pulse) -> Result<Verdict, Failed> {
         let version = Version { plan_version: task.plan_version, as_of: task.as_of, collected_at: task.collected_at };
         let question = Computed {
             run: &task.run,
@@ -122,10 +116,11 @@ impl MergeNewest {
             rooms_seen: task.rooms_seen,
             rooms: &task.rooms,
         };
-        let Computation { row, read_units } = match compute(&*self.live_ids, self.epoch, question).await {
-            Ok(computation) => computation,
-            Err(error) => return Ok(verdict_of(&error)),
-        };
+        let Computation { row, read_units } =
+            match compute(&Beating { live_ids: &*self.live_ids, pulse }, self.epoch, question).await {
+                Ok(computation) => computation,
+                Err(error) => return Ok(verdict_of(&error)),
+            };
         // Asked again right before writing: without a plan version nothing else keeps an upgraded organization unlimited.
         match call(&self.organizations, task.organization).await? {
             Some(organization) if organization.plan == Plan::Paid => {
@@ -195,6 +190,25 @@ fn figures(row: &LimitRow, previous: Option<MessageId>) -> Figures {
     }
 }
 
+/// Beats at every page: an organization of many rooms takes long, and hangs only when a page does.
+struct Beating<'a> {
+    live_ids: &'a dyn LiveIds,
+    pulse: &'a Pulse,
+}
+
+#[async_trait]
+impl LiveIds for Beating<'_> {
+    async fn newest(&self, requests: &[PageRequest]) -> PortResult<Pages> {
+        let pages = self.live_ids.newest(requests).await;
+        self.pulse.beat();
+        pages
+    }
+
+    fn access(&self) -> Access {
+        self.live_ids.access()
+    }
+}
+
 #[async_trait]
 impl Work for MergeNewest {
     type Task = RoomMessage;
@@ -203,10 +217,10 @@ impl Work for MergeNewest {
         RoomMessage::decode(body)
     }
 
-    async fn handle(&self, message: &RoomMessage) -> Verdict {
+    async fn handle(&self, message: &RoomMessage, pulse: &Pulse) -> Verdict {
         let merged = match message {
-            RoomMessage::Rooms(task) => self.merge(task).await,
-            RoomMessage::Claim(claim) => self.redeem(claim).await,
+            RoomMessage::Rooms(task) => self.merge(task, pulse).await,
+            RoomMessage::Claim(claim) => self.redeem(claim, pulse).await,
         };
         merged.unwrap_or_else(|failed| failed.verdict)
     }

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use chat::ledger::{Begun, Failure, Figures, Item, Settlement, Stage, State, UnreadableMessage};
 use chat::{Directory, Ledger, Organization, OrganizationId, PortError, PortResult, Timestamp};
 use tokio::sync::{Semaphore, SemaphorePermit};
-use worker::{Attempts, Backoff, Batcher, Batching, Begin, Cause, ConsumerSettings, Outgoing, Queue, Verdict};
+use worker::{Attempts, Backoff, Batcher, Batching, Begin, Cause, ConsumerSettings, Outgoing, Pulse, Queue, Verdict};
 
 use super::cause_of;
 
@@ -34,6 +34,7 @@ impl StageSettings {
                 receive_wait: Duration::from_secs(2),
                 attempts_max: 5,
                 backoff,
+                hang_after: Duration::from_secs(120),
                 stop_grace: Duration::from_secs(7),
             },
             batch_max: 512,
@@ -182,7 +183,8 @@ impl LedgerStage {
     }
 
     /// Waits for one's turn to work on a room list of the ledger; it lasts until the answer is dropped.
-    pub(super) async fn list_turn(&self) -> Option<SemaphorePermit<'_>> {
+    pub(super) async fn list_turn(&self, pulse: &Pulse) -> Option<SemaphorePermit<'_>> {
+        let _rest = pulse.rest();
         self.lists.acquire().await.ok()
     }
 

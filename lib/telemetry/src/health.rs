@@ -14,11 +14,20 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Metrics;
 
+/// A part of the process, and how long ago it made progress for the last time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stale {
+    /// What is called so in logs.
+    pub part: String,
+    /// Nothing where it waits for work.
+    pub silent_for: Duration,
+}
+
 /// What the probes are answered from.
 #[derive(Clone)]
 pub struct Health {
-    /// How long ago the job made progress for the last time.
-    pub progress_age: Arc<dyn Fn() -> Duration + Send + Sync>,
+    /// The part of the process that has made no progress for the longest time.
+    pub stalest: Arc<dyn Fn() -> Stale + Send + Sync>,
     /// Without progress for longer than this the process is not live: a restart may help.
     pub stale_after: Duration,
     /// What `/metrics` tells.
@@ -38,16 +47,12 @@ pub async fn serve(listener: TcpListener, health: Health, closed: CancellationTo
 }
 
 async fn livez(State(health): State<Health>) -> impl IntoResponse {
-    let age = (health.progress_age)();
-    if age <= health.stale_after {
-        (StatusCode::OK, "ok\n".to_owned())
-    } else {
-        let limit = health.stale_after.as_secs_f64();
-        (
-            StatusCode::SERVICE_UNAVAILABLE,
-            format!("no progress for {:.1} s (at most {limit:.1} s)\n", age.as_secs_f64()),
-        )
+    let Stale { part, silent_for } = (health.stalest)();
+    if silent_for <= health.stale_after {
+        return (StatusCode::OK, "ok\n".to_owned());
     }
+    let (seconds, limit) = (silent_for.as_secs_f64(), health.stale_after.as_secs_f64());
+    (StatusCode::SERVICE_UNAVAILABLE, format!("{part}: no progress for {seconds:.1} s (at most {limit:.1} s)\n"))
 }
 
 async fn readyz(State(health): State<Health>) -> impl IntoResponse {
@@ -88,9 +93,12 @@ mod tests {
         let age_ms = Arc::new(AtomicU64::new(0));
         let (stopping, closed) = (CancellationToken::new(), CancellationToken::new());
         let health = Health {
-            progress_age: {
+            stalest: {
                 let age_ms = Arc::clone(&age_ms);
-                Arc::new(move || Duration::from_millis(age_ms.load(Ordering::Relaxed)))
+                Arc::new(move || Stale {
+                    part: "process/poll".to_owned(),
+                    silent_for: Duration::from_millis(age_ms.load(Ordering::Relaxed)),
+                })
             },
             stale_after: Duration::from_secs(1),
             metrics,
@@ -103,7 +111,7 @@ mod tests {
         assert!(get(address, "/livez").await.starts_with("HTTP/1.1 200"));
         age_ms.store(1_500, Ordering::Relaxed);
         let stale = get(address, "/livez").await;
-        assert!(stale.starts_with("HTTP/1.1 503") && stale.contains("no progress for 1.5 s"), "{stale}");
+        assert!(stale.starts_with("HTTP/1.1 503") && stale.contains("process/poll: no progress for 1.5 s"), "{stale}");
         assert!(get(address, "/readyz").await.starts_with("HTTP/1.1 200"));
         stopping.cancel();
         assert!(get(address, "/readyz").await.starts_with("HTTP/1.1 503"));

@@ -10,5 +10,5 @@ mod health;
 mod logs;
 
 pub use catalogue::{CATALOGUE, Kind, Metric, Metrics, NotRecorded};
-pub use health::{Health, serve};
+pub use health::{Health, Stale, serve};
 pub use logs::{Format, NotAFilter, start};

@@ -1,39 +1,46 @@
-//! The consume loop: receives, keeps a bounded number of tasks in flight, renews their visibility, answers per entry, stops
-//! in good order.
+//! The consume loop: receives, keeps a bounded number of messages in work, renews their visibility, answers per entry, stops
+//! in good order. It runs as supervised children: the poll loop, the heartbeat, and as many handlers as there may be messages
+//! in flight.
 //!
 //! - **In flight** is a number of permits; nothing is received before a slot for it is free.
 //! - **Heartbeat**: messages in flight are renewed in batches once a third of their visibility timeout is over. Work whose
 //!   message is no longer held is cancelled, because somebody else may have it (fencing).
 //! - **Attempts** are counted by the job's own ledger, not by the queue, so that an orderly stop burns none.
+//! - **A handler that hangs**, one whose work makes no progress for a set time, is started again; its message returns after
+//!   its visibility timeout, and the attempt counts. One that blocks its thread ends the process: the supervisor gives up.
 //! - **Suspects**: a message that came back several times without an answer may be what ends the process; such messages are
 //!   handled one at a time, so that a poison does not use up the attempts of its neighbours.
 //! - **Stop**: receive no more, give back what has not begun, let the rest finish for a while, then drop it, forgive the
 //!   attempt and give it back.
 
+mod handler;
+mod heartbeat;
+mod poll;
 mod report;
 
-use std::collections::HashMap;
-use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt;
-use tokio::sync::Semaphore;
-use tokio::time::Instant;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
-use tracing::{error, warn};
+use tracing::warn;
 
+use self::handler::Handler;
+use self::heartbeat::{Held, Holding};
+use self::poll::Poll;
 pub use self::report::ConsumerReport;
-use self::report::{Counters, Ending};
+use self::report::{Counters, Ending, InFlight};
 use crate::batcher::{Batcher, Batching};
-use crate::work::{Attempts, Begin, Cause, Verdict, Work};
-use crate::{Backoff, Delivery, Pulse, Queue, QueueError, Receipt};
+use crate::supervisor::{
+    Child, Directive, Directives, Escalation, Kind, Measured, Outcome, Phase, Policy, StopBounds, Tree,
+};
+use crate::work::{Attempts, Work};
+use crate::{Backoff, Delivery, Queue, QueueError, Receipt};
 
 /// How a queue is consumed.
 #[derive(Clone, Copy, Debug)]
 pub struct ConsumerSettings {
-    /// Tasks in flight, at least 1.
+    /// Messages in flight, at least 1.
     pub in_flight: usize,
     /// Slots that must be free before anything is received, so that receives are worth their price.
     pub receive_min: usize,
@@ -43,59 +50,68 @@ pub struct ConsumerSettings {
     pub receive_wait: Duration,
     /// Attempts after which a task is parked, at least 1.
     pub attempts_max: u32,
-    /// Delays between attempts of a task, and between receives that fail.
+    /// Delays between attempts of a task, between receives that fail, and before a child that failed is started again.
     pub backoff: Backoff,
-    /// How long tasks may go on after a stop; the whole stop takes about a second more at most.
+    /// Without progress for this long, a child hangs. More than any single call of a port takes.
+    pub hang_after: Duration,
+    /// How long work may go on after a stop; the whole stop takes about a second more at most.
     pub stop_grace: Duration,
 }
 
-/// Receives of one message after which it is handled alone.
-const SUSPECT_RECEIVES: u32 = 3;
-/// Receives of one message that may be looked at again instead of parking, where more attempts than that are allowed.
-const LOOKS_MAX: u32 = 10;
 /// How long a receive under way at a stop may still bring its messages, so that they are given back at once.
 const LAST_RECEIVE: Duration = Duration::from_millis(100);
 /// How long forgiving and giving back may take at a stop.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// A message in flight, as the heartbeat sees it.
-struct Held {
-    lost: CancellationToken,
-    until: Instant,
+impl ConsumerSettings {
+    /// How long each phase of a stop may take.
+    pub fn stop_bounds(&self) -> StopBounds {
+        let quick = 2 * LAST_RECEIVE;
+        StopBounds {
+            intake: LAST_WORDS / 2,
+            work: self.stop_grace + LAST_WORDS + quick,
+            commits: quick,
+            telemetry: quick,
+        }
+    }
 }
 
 /// Consumes one queue with one kind of work.
 pub struct Consumer<W: Work> {
+    job: &'static str,
     inner: Arc<Inner<W>>,
 }
 
+/// What the children share.
 struct Inner<W: Work> {
     queue: Arc<dyn Queue>,
     work: Arc<W>,
     attempts: Arc<dyn Attempts<W::Task>>,
     settings: ConsumerSettings,
     counters: Counters,
-    pulse: Pulse,
-    held: Mutex<HashMap<Receipt, Held>>,
+    held: Arc<Held>,
     suspects: Semaphore,
+    messages: (flume::Sender<Message>, flume::Receiver<Message>),
     done: Batcher<Receipt, bool>,
     visibility: Batcher<(Receipt, Duration), bool>,
-    stop: CancellationToken,
-    /// Nothing more is received: what is given back from here on does not come back to this consumer.
-    closed: CancellationToken,
-    abort: CancellationToken,
+}
+
+/// A message in flight. Whoever drops it no longer holds it.
+struct Message {
+    delivery: Delivery,
+    holding: Holding,
+    _slot: OwnedSemaphorePermit,
+    _counted: InFlight,
 }
 
 impl<W: Work> Consumer<W> {
-    /// A consumer of the job of this name that runs until `stop`; `pulse` beats while it makes progress. Call from within a runtime.
+    /// A consumer of the job of this name. Call from within a runtime.
     pub fn new(
         job: &'static str,
         queue: Arc<dyn Queue>,
         work: Arc<W>,
         attempts: Arc<dyn Attempts<W::Task>>,
         settings: ConsumerSettings,
-        pulse: Pulse,
-        stop: CancellationToken,
     ) -> Self {
         let batching = Batching { max: queue.limits().batch_max, linger: queue.limits().linger };
         let for_done = Arc::clone(&queue);
@@ -114,33 +130,83 @@ impl<W: Work> Consumer<W> {
             attempts,
             settings,
             counters: Counters::new(job),
-            pulse,
-            held: Mutex::new(HashMap::new()),
+            held: Arc::default(),
             suspects: Semaphore::new(1),
+            messages: flume::unbounded(),
             done,
             visibility,
-            stop,
-            closed: CancellationToken::new(),
-            abort: CancellationToken::new(),
         };
-        Self { inner: Arc::new(inner) }
+        Self { job, inner: Arc::new(inner) }
     }
 
-    /// Runs until stopped. An error means that the queue refuses to be read at all.
-    pub async fn run(self) -> Result<ConsumerReport, QueueError> {
-        let inner = self.inner;
-        let heartbeat = tokio::spawn(Arc::clone(&inner).heartbeat());
-        let tasks = TaskTracker::new();
-        let received = Arc::clone(&inner).receive_until_stopped(&tasks).await;
-        inner.closed.cancel();
-        tasks.close();
-        if tokio::time::timeout(inner.settings.stop_grace, tasks.wait()).await.is_err() {
-            inner.abort.cancel();
-            // Whatever does not end now is ended with the process; its messages return by themselves.
-            let _ = tokio::time::timeout(2 * LAST_WORDS, tasks.wait()).await;
+    /// The consumer as a supervised child: a supervisor of poll loop, handlers and heartbeat, named after the job. A queue
+    /// that refuses to be read at all escalates.
+    pub fn child(&self) -> Child {
+        let watched = Policy { hang_after: Some(self.inner.settings.hang_after), ..self.policy() };
+        let handlers = (1..=self.inner.settings.in_flight.max(1)).map(|number| {
+            let inner = Arc::clone(&self.inner);
+            Child::new(number.to_string(), Phase::Work, watched.clone(), move |context| {
+                Handler { consumer: Arc::clone(&inner), context }.run()
+            })
+        });
+        let children = vec![
+            self.poll(),
+            Child::supervisor("handlers", self.policy(), handlers.collect()),
+            self.heartbeat(watched.clone()),
+        ];
+        Child::supervisor(self.job, self.policy(), children)
+    }
+
+    fn poll(&self) -> Child {
+        let ConsumerSettings { receive_wait, hang_after, in_flight, .. } = self.inner.settings;
+        let policy = Policy {
+            directives: Directives::default().on(Kind::Error, Directive::Escalate),
+            hang_after: Some(receive_wait + hang_after),
+            ..self.policy()
+        };
+        let (inner, slots) = (Arc::clone(&self.inner), Arc::new(Semaphore::new(in_flight.max(1))));
+        Child::new("poll", Phase::Intake, policy, move |context| {
+            Poll { consumer: Arc::clone(&inner), slots: Arc::clone(&slots), context }.run()
+        })
+    }
+
+    fn heartbeat(&self, policy: Policy) -> Child {
+        let (queue, held) = (Arc::clone(&self.inner.queue), Arc::clone(&self.inner.held));
+        let visible_for = self.inner.settings.visible_for;
+        Child::new("heartbeat", Phase::Commits, policy, move |context| {
+            heartbeat::run(Arc::clone(&queue), Arc::clone(&held), visible_for, context)
+        })
+    }
+
+    fn policy(&self) -> Policy {
+        Policy::new(self.inner.settings.backoff)
+    }
+
+    /// The name of the job.
+    pub fn job(&self) -> &'static str {
+        self.job
+    }
+
+    /// How long each phase of a stop may take.
+    pub fn stop_bounds(&self) -> StopBounds {
+        self.inner.settings.stop_bounds()
+    }
+
+    /// What was done so far.
+    pub fn report(&self) -> ConsumerReport {
+        self.inner.counters.report()
+    }
+
+    /// Runs until stopped, in a tree of its own. An error means that the supervisor gave up: the queue refuses to be read, or
+    /// something failed again and again.
+    pub async fn run(self, stop: CancellationToken) -> Result<ConsumerReport, Escalation> {
+        #[expect(clippy::expect_used, reason = "the names stand in this file, and jobs are named by words")]
+        let tree = Tree::new("process", vec![self.child()]).expect("children of good names");
+        let outcome = tree.stop_bounds(self.stop_bounds()).hook(Measured).run(stop).await;
+        match outcome {
+            Outcome::GaveUp(escalation) => Err(escalation),
+            Outcome::Stopped | Outcome::Completed => Ok(self.inner.counters.report()),
         }
-        heartbeat.abort();
-        received.map(|()| inner.counters.report())
     }
 }
 
@@ -157,265 +223,18 @@ fn answered(queue: &dyn Queue, entries: usize, answer: Result<crate::queue::PerE
 }
 
 impl<W: Work> Inner<W> {
-    async fn receive_until_stopped(self: Arc<Self>, tasks: &TaskTracker) -> Result<(), QueueError> {
-        let slots = Arc::new(Semaphore::new(self.settings.in_flight.max(1)));
-        let receive_min = self.settings.receive_min.clamp(1, self.settings.in_flight.max(1));
-        let mut failures = 0;
-        while let Some(free) = self.free_slots(&slots, receive_min).await {
-            let received = self.receive(free).await;
-            self.pulse.beat();
-            let deliveries = match received {
-                Ok(deliveries) => deliveries,
-                Err(error) if error.is_temporary() => {
-                    failures += 1;
-                    self.counters.receive_failed();
-                    warn!(queue = self.queue.name(), error = %Cause::of("receive", &error).error, failures, "receive failed");
-                    let pause = self.settings.backoff.jittered(failures);
-                    let _ = tokio::time::timeout(pause, self.stop.cancelled()).await;
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
-            failures = 0;
-            let received = deliveries.len();
-            for delivery in deliveries {
-                // Only this loop takes permits, and it asked for no more than were free.
-                let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else { break };
-                let this = Arc::clone(&self);
-                let lost = self.hold(&delivery.receipt);
-                tasks.spawn(async move {
-                    this.counters.begun(delivery.receive_count);
-                    this.process(&delivery, &lost).await;
-                    this.counters.ended();
-                    this.pulse.beat();
-                    this.held().remove(&delivery.receipt);
-                    drop(slot);
-                });
-            }
-            self.linger(received).await;
-        }
-        Ok(())
-    }
-
-    /// Where calls cost money, waits for messages to gather after a receive that brought few: the fewer, the longer. One that
-    /// brought nothing has waited already.
-    async fn linger(&self, received: usize) {
-        let limits = self.queue.limits();
-        let missing = limits.batch_max.saturating_sub(received);
-        if received == 0 || missing == 0 || limits.linger.is_zero() {
-            return;
-        }
-        let pause = limits.linger.mul_f64(missing as f64 / limits.batch_max as f64);
-        let _ = tokio::time::timeout(pause, self.stop.cancelled()).await;
-    }
-
-    /// Waits for free slots; `None` when stopped.
-    async fn free_slots(&self, slots: &Semaphore, receive_min: usize) -> Option<usize> {
-        let enough = slots.acquire_many(u32::try_from(receive_min).unwrap_or(u32::MAX));
-        tokio::select! {
-            biased;
-            () = self.stop.cancelled() => None,
-            permits = enough => {
-                drop(permits);
-                Some(slots.available_permits().min(self.queue.limits().batch_max))
-            }
-        }
-    }
-
-    async fn receive(&self, max: usize) -> Result<Vec<Delivery>, QueueError> {
-        let receive = self.queue.receive(max, self.settings.visible_for, self.settings.receive_wait);
-        tokio::pin!(receive);
-        tokio::select! {
-            biased;
-            received = &mut receive => received,
-            () = self.stop.cancelled() => tokio::time::timeout(LAST_RECEIVE, receive).await.unwrap_or(Ok(Vec::new())),
-        }
-    }
-
-    fn held(&self) -> std::sync::MutexGuard<'_, HashMap<Receipt, Held>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn hold(&self, receipt: &Receipt) -> CancellationToken {
-        let lost = CancellationToken::new();
-        let until = Instant::now() + self.settings.visible_for;
-        self.held().insert(receipt.clone(), Held { lost: lost.clone(), until });
-        lost
-    }
-
-    /// Renews what has been in flight for a while: most work ends before it needs that. Ends with the consumer.
-    async fn heartbeat(self: Arc<Self>) {
-        let visible_for = self.settings.visible_for;
-        loop {
-            tokio::time::sleep(visible_for / 6).await;
-            let due = Instant::now() + visible_for * 2 / 3;
-            let held_long = |(_, message): &(&Receipt, &Held)| message.until <= due;
-            let receipts: Vec<Receipt> =
-                self.held().iter().filter(held_long).map(|(receipt, _)| receipt.clone()).collect();
-            for batch in receipts.chunks(self.queue.limits().batch_max.max(1)) {
-                let changes: Vec<_> = batch.iter().map(|receipt| (receipt.clone(), visible_for)).collect();
-                let renewed_until = Instant::now() + visible_for;
-                match self.queue.change_visibility(&changes).await {
-                    Ok(answers) => {
-                        let mut held = self.held();
-                        for (receipt, answer) in batch.iter().zip(&answers) {
-                            match (held.get_mut(receipt), answer) {
-                                (Some(message), Ok(())) => message.until = renewed_until,
-                                (Some(message), Err(QueueError::NotHeld { .. })) => message.lost.cancel(),
-                                _ => {}
-                            }
-                        }
-                    }
-                    Err(error) => warn!(queue = self.queue.name(), %error, "heartbeat failed"),
-                }
-            }
-            // Who could not renew in time no longer holds the message.
-            let now = Instant::now();
-            self.held().values().filter(|message| message.until <= now).for_each(|message| message.lost.cancel());
-        }
-    }
-
-    async fn process(&self, delivery: &Delivery, lost: &CancellationToken) {
-        if self.stop.is_cancelled() {
-            return self.release(delivery).await;
-        }
-        let task = match self.work.decode(&delivery.body) {
-            Ok(task) => task,
-            Err(cause) => return self.put_aside(delivery, &cause).await,
-        };
-        let _alone = if delivery.receive_count > SUSPECT_RECEIVES {
-            tokio::select! {
-                alone = self.suspects.acquire() => alone.ok(),
-                () = self.stop.cancelled() => return self.release(delivery).await,
-                () = lost.cancelled() => return self.counters.count(Ending::Lost),
-            }
-        } else {
-            None
-        };
-        match self.attempts.begin(&task).await {
-            Ok(Begin::Attempt(attempt)) => self.attempt(delivery, &task, attempt, lost).await,
-            Ok(Begin::NothingToDo) => {
-                self.counters.count(Ending::Dropped);
-                self.acknowledge(delivery).await;
-            }
-            Ok(Begin::Unknown(cause)) => self.put_aside(delivery, &cause).await,
-            Err(cause) => {
-                warn!(queue = self.queue.name(), error = %cause.error, "attempt could not be counted");
-                self.return_after(delivery, self.settings.backoff.jittered(delivery.receive_count)).await;
-            }
-        }
-    }
-
-    async fn attempt(&self, delivery: &Delivery, task: &W::Task, attempt: u32, lost: &CancellationToken) {
-        if attempt > self.settings.attempts_max {
-            if delivery.receive_count <= self.settings.attempts_max.min(LOOKS_MAX) + 1 {
-                // Not every attempt was this message's own, or its last one may be in work right now: the task was sent twice, or
-                // the queue delivered the message twice at once. By the time that attempt is answered or its message has come
-                // back, this one tells what became of it.
-                return self.forgive_until(delivery, task, self.settings.visible_for).await;
-            }
-            let cause = Cause::new("no answer", format!("{} attempts began and none of them ended", attempt - 1));
-            return self.park(delivery, task, &cause).await;
-        }
-        let started = Instant::now();
-        let handled = AssertUnwindSafe(self.work.handle(task)).catch_unwind();
-        let verdict = tokio::select! {
-            biased;
-            verdict = handled => verdict.unwrap_or_else(|panic| {
-                Verdict::Again { after: None, cause: Cause::new("panic", panic_words(&*panic)) }
-            }),
-            () = lost.cancelled() => return self.counters.count(Ending::Lost),
-            () = self.abort.cancelled() => return self.forgive(delivery, task).await,
-        };
-        self.counters.handled(started.elapsed());
-        if let Verdict::Again { cause, .. } | Verdict::Bury { cause } = &verdict {
-            self.counters.attempt_failed(&cause.class);
-        }
-        match verdict {
-            Verdict::Done => {
-                self.counters.count(Ending::Done);
-                self.acknowledge(delivery).await;
-            }
-            Verdict::Again { cause, .. } if attempt >= self.settings.attempts_max => {
-                self.park(delivery, task, &cause).await;
-            }
-            Verdict::Again { after, cause } => {
-                warn!(queue = self.queue.name(), attempt, class = cause.class, error = cause.error, "attempt failed");
-                self.counters.count(Ending::Again);
-                if self.attempts.fail(task, &cause).await.is_ok() {
-                    let after = after.unwrap_or_else(|| self.settings.backoff.jittered(attempt));
-                    self.return_after(delivery, after).await;
-                }
-            }
-            Verdict::Bury { cause } => {
-                error!(queue = self.queue.name(), class = cause.class, error = cause.error, "task can never succeed");
-                if self.attempts.bury(task, &cause).await.is_ok() {
-                    self.counters.count(Ending::Buried);
-                    self.acknowledge(delivery).await;
-                }
-            }
-        }
-    }
-
-    async fn park(&self, delivery: &Delivery, task: &W::Task, cause: &Cause) {
-        error!(
-            queue = self.queue.name(),
-            class = cause.class,
-            error = cause.error,
-            "task parked after its last attempt"
-        );
-        if self.attempts.park(task, cause).await.is_ok() {
-            self.counters.count(Ending::Parked);
-            self.acknowledge(delivery).await;
-        }
-    }
-
-    async fn put_aside(&self, delivery: &Delivery, cause: &Cause) {
-        error!(queue = self.queue.name(), class = cause.class, error = cause.error, "message cannot be read");
-        if self.attempts.put_aside(&delivery.body, cause).await.is_ok() {
-            self.counters.count(Ending::Unreadable);
-            self.acknowledge(delivery).await;
-        }
-    }
-
-    async fn forgive(&self, delivery: &Delivery, task: &W::Task) {
-        let forgiving = async {
-            self.take_back(task).await;
-            self.release(delivery).await;
-        };
-        let _ = tokio::time::timeout(LAST_WORDS, forgiving).await;
-    }
-
-    /// Takes the attempt back and looks at the message again later.
-    async fn forgive_until(&self, delivery: &Delivery, task: &W::Task, later: Duration) {
-        self.take_back(task).await;
-        self.return_after(delivery, later).await;
-    }
-
-    async fn take_back(&self, task: &W::Task) {
-        if let Err(cause) = self.attempts.forgive(task).await {
-            warn!(queue = self.queue.name(), error = %cause.error, "attempt could not be forgiven");
-        }
-    }
-
-    async fn release(&self, delivery: &Delivery) {
-        // The last receive may still be under way, and would only take it again.
-        self.closed.cancelled().await;
+    /// Gives a message back without an attempt.
+    async fn release(&self, message: &Message) {
         self.counters.count(Ending::Released);
-        self.return_after(delivery, Duration::ZERO).await;
+        self.return_after(message, Duration::ZERO).await;
     }
 
-    async fn return_after(&self, delivery: &Delivery, after: Duration) {
-        self.held().remove(&delivery.receipt);
-        self.visibility.call((delivery.receipt.clone(), after)).await;
+    async fn return_after(&self, message: &Message, after: Duration) {
+        message.holding.let_go();
+        self.visibility.call((message.delivery.receipt.clone(), after)).await;
     }
 
-    async fn acknowledge(&self, delivery: &Delivery) {
-        self.done.call(delivery.receipt.clone()).await;
+    async fn acknowledge(&self, message: &Message) {
+        self.done.call(message.delivery.receipt.clone()).await;
     }
-}
-
-fn panic_words(panic: &(dyn std::any::Any + Send)) -> String {
-    let words = panic.downcast_ref::<&str>().map(|words| (*words).to_owned());
-    words.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "panicked without words".to_owned())
 }

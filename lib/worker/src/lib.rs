@@ -1,6 +1,7 @@
 //! How anything is run.
 //!
 //! - [`Queue`]: the port that feeds workers
+//! - [`Log`]: the port of ordered records in partitions
 //! - [`State`]: the port of small records that outlive a process
 //! - [`Consumer`]: the consume loop: bounded in flight, heartbeat, verdicts, attempts, orderly stop
 //! - [`Backoff`]: delays between attempts, as a checked value
@@ -13,6 +14,7 @@ mod backoff;
 mod batcher;
 mod consumer;
 pub mod lanes;
+pub mod log;
 mod pulse;
 pub mod queue;
 pub mod state;
@@ -23,7 +25,8 @@ pub use backoff::{Backoff, NotABackoff};
 pub use batcher::{Batcher, Batching};
 pub use consumer::{Consumer, ConsumerReport, ConsumerSettings};
 pub use lanes::{LaneLimits, LanePool, Lanes};
-pub use pulse::Pulse;
+pub use log::{Log, LogConsumer, LogError};
+pub use pulse::{Pulse, Rest};
 pub use queue::{Delivery, Depth, Outgoing, Queue, QueueError, QueueLimits, Receipt};
 pub use state::{Expected, Record, RecordVersion, State, StateError};
 pub use work::{Attempts, Begin, Cause, Verdict, Work};

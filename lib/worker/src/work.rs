@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::Pulse;
+
 /// Why something did not succeed: a stable word to group by, and the whole chain of causes in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cause {
@@ -28,6 +30,13 @@ impl Cause {
             below = cause.source();
         }
         Self::new(class, words)
+    }
+
+    /// A cause of class `panic` with a panic's words.
+    pub fn of_panic(panic: &(dyn std::any::Any + Send)) -> Self {
+        let words = panic.downcast_ref::<&str>().map(|words| (*words).to_owned());
+        let words = words.or_else(|| panic.downcast_ref::<String>().cloned());
+        Self::new("panic", words.unwrap_or_else(|| "panicked without words".to_owned()))
     }
 }
 
@@ -93,6 +102,7 @@ pub trait Work: Send + Sync + 'static {
     /// Reads a message. An error puts it aside, whole.
     fn decode(&self, body: &[u8]) -> Result<Self::Task, Cause>;
 
-    /// Does the work. It may be delivered twice and dropped at any await: every effect must be safe to repeat.
-    async fn handle(&self, task: &Self::Task) -> Verdict;
+    /// Does the work. It may be delivered twice and dropped at any await: every effect must be safe to repeat. `pulse` is to be
+    /// beaten where it takes long; it is dropped when it makes no progress for too long, and the attempt counts.
+    async fn handle(&self, task: &Self::Task, pulse: &Pulse) -> Verdict;
 }

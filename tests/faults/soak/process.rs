@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use support::place::{Adapters, LIVE_IDS, policy};
 use support::{Distant, Faults, Flaky, until};
 use tokio_util::sync::CancellationToken;
-use worker::{Backoff, Pulse};
+use worker::Backoff;
 
 /// What a child is told, and by which it knows that it is one.
 const LIFE: &str = "LANNER_FAULTS_LIFE";
@@ -130,11 +130,11 @@ impl Life {
         let (ports, settings) = (self.ports(faults).await, self.settings());
         let collecting = tokio::spawn({
             let (ports, stop) = (ports.clone(), stop.clone());
-            async move { collect_rooms::run(&ports, settings, Pulse::new(), stop).await }
+            async move { collect_rooms::consumer(&ports, settings).run(stop).await }
         });
         let merging = tokio::spawn({
             let (ports, stop) = (ports.clone(), stop.clone());
-            async move { merge_newest::run(&ports, settings, Pulse::new(), stop).await }
+            async move { merge_newest::consumer(&ports, settings).run(stop).await }
         });
         if self.extracts {
             let new = extract_organizations::all_free(self.run.clone(), self.as_of, policy());
@@ -169,8 +169,8 @@ impl Life {
             stop.cancel();
         };
         let (collected, merged, ()) = tokio::join!(
-            collect_rooms::run(ports, self.settings(), Pulse::new(), stop.clone()),
-            merge_newest::run(ports, self.settings(), Pulse::new(), stop.clone()),
+            collect_rooms::consumer(ports, self.settings()).run(stop.clone()),
+            merge_newest::consumer(ports, self.settings()).run(stop.clone()),
             watching
         );
         let done = collected.expect("a readable queue").done + merged.expect("a readable queue").done;

@@ -11,9 +11,9 @@ use futures::future::BoxFuture;
 use tempfile::TempDir;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use worker::supervisor::Escalation;
 use worker::{
-    Attempts, Backoff, Begin, Cause, Consumer, ConsumerReport, ConsumerSettings, Outgoing, Pulse, Queue, QueueError,
-    Verdict, Work,
+    Attempts, Backoff, Begin, Cause, Consumer, ConsumerReport, ConsumerSettings, Outgoing, Pulse, Queue, Verdict, Work,
 };
 
 pub(super) const MS: Duration = Duration::from_millis(1);
@@ -41,6 +41,7 @@ impl Bench {
             receive_wait: 200 * MS,
             attempts_max: 3,
             backoff: backoff(10, 50),
+            hang_after: 60_000 * MS,
             stop_grace: 2_000 * MS,
         }
     }
@@ -50,6 +51,20 @@ impl Bench {
         for answer in self.queue.send(&messages).await.expect("a send") {
             answer.expect("a sent message");
         }
+    }
+
+    pub(super) fn consumer<F>(
+        &self,
+        queue: Arc<dyn Queue>,
+        settings: ConsumerSettings,
+        handle: F,
+    ) -> Consumer<Script<F>>
+    where
+        F: Fn(String) -> BoxFuture<'static, Verdict> + Send + Sync + 'static,
+    {
+        let work = Arc::new(Script { handle, book: Arc::clone(&self.book) });
+        let attempts: Arc<dyn Attempts<String>> = Arc::clone(&self.book) as _;
+        Consumer::new("test", queue, work, attempts, settings)
     }
 
     /// Visible and hidden messages.
@@ -69,11 +84,9 @@ impl Bench {
     where
         F: Fn(String) -> BoxFuture<'static, Verdict> + Send + Sync + 'static,
     {
-        let (stop, pulse) = (CancellationToken::new(), Pulse::new());
-        let work = Arc::new(Script { handle, book: Arc::clone(&self.book) });
-        let attempts: Arc<dyn Attempts<String>> = Arc::clone(&self.book) as _;
-        let consumer = Consumer::new("test", queue, work, attempts, settings, pulse.clone(), stop.clone());
-        Running { stop, pulse, consumer: tokio::spawn(consumer.run()) }
+        let stop = CancellationToken::new();
+        let consumer = self.consumer(queue, settings, handle);
+        Running { consumer: tokio::spawn(consumer.run(stop.clone())), stop }
     }
 }
 
@@ -91,8 +104,7 @@ pub(super) fn bury(class: &str) -> Verdict {
 
 pub(super) struct Running {
     pub(super) stop: CancellationToken,
-    pub(super) pulse: Pulse,
-    pub(super) consumer: tokio::task::JoinHandle<Result<ConsumerReport, QueueError>>,
+    pub(super) consumer: tokio::task::JoinHandle<Result<ConsumerReport, Escalation>>,
 }
 
 impl Running {
@@ -103,7 +115,7 @@ impl Running {
 }
 
 /// Bodies are tasks; what begins with `?` is unreadable.
-struct Script<F> {
+pub(super) struct Script<F> {
     handle: F,
     book: Arc<Book>,
 }
@@ -120,7 +132,7 @@ where
         if text.starts_with('?') { Err(Cause::new("unreadable", "on purpose")) } else { Ok(text) }
     }
 
-    async fn handle(&self, task: &String) -> Verdict {
+    async fn handle(&self, task: &String, _: &Pulse) -> Verdict {
         self.book.entry(task, |entry| entry.calls.push(Instant::now()));
         (self.handle)(task.clone()).await
     }

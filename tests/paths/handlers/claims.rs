@@ -17,7 +17,7 @@ use support::waiting::not_run;
 use support::{Faults, SmallChat, SqlServer, scratch, until};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use worker::{Pulse, Queue};
+use worker::Queue;
 
 use super::rig::{Rig, run_id, settings};
 
@@ -184,7 +184,7 @@ async fn killed_between_keeping_and_sending_the_organization_is_collected_again(
         let dying = Adapters::open(&rig.place.data_dir(), Access::Write).await.flaky(&faults);
         let stop = CancellationToken::new();
         tokio::select! {
-            _ = collect_rooms::run(&dying, settings(), Pulse::new(), stop.clone()) => panic!("it ended"),
+            _ = collect_rooms::consumer(&dying, settings()).run(stop.clone()) => panic!("it ended"),
             () = faults.died() => {}
         }
         until("its death has had its effect", async || {

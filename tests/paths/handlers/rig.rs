@@ -12,7 +12,8 @@ use support::place::{Open, Place, organizations_of, policy, stored_limits};
 use support::{SmallChat, until};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use worker::{Backoff, ConsumerReport, Outgoing, Pulse, Queue, QueueError};
+use worker::supervisor::Escalation;
+use worker::{Backoff, ConsumerReport, Outgoing, Queue};
 
 pub(crate) fn run_id(name: &str) -> RunId {
     RunId::new(name).expect("a run id")
@@ -28,7 +29,7 @@ pub(crate) struct Rig {
     pub(crate) policy: Policy,
 }
 
-type Running = JoinHandle<Result<ConsumerReport, QueueError>>;
+type Running = JoinHandle<Result<ConsumerReport, Escalation>>;
 
 pub(crate) struct Workers {
     stop: CancellationToken,
@@ -92,14 +93,12 @@ impl Rig {
         let ports = || -> (Ports, CancellationToken) { (self.open.ports.clone(), stop.clone()) };
         let (for_collecting, for_merging) = (ports(), ports());
         let collecting = collect.then(|| {
-            tokio::spawn(async move {
-                collect_rooms::run(&for_collecting.0, settings(), Pulse::new(), for_collecting.1).await
-            })
+            tokio::spawn(
+                async move { collect_rooms::consumer(&for_collecting.0, settings()).run(for_collecting.1).await },
+            )
         });
         let merging = merge.then(|| {
-            tokio::spawn(
-                async move { merge_newest::run(&for_merging.0, settings(), Pulse::new(), for_merging.1).await },
-            )
+            tokio::spawn(async move { merge_newest::consumer(&for_merging.0, settings()).run(for_merging.1).await })
         });
         Workers { stop, collecting, merging }
     }

@@ -8,7 +8,6 @@ use jobs::limits::{Until, merge_newest, wait_until_finished};
 use support::Slow;
 use support::place::Adapters;
 use tokio_util::sync::CancellationToken;
-use worker::Pulse;
 
 use super::rig::{Rig, run_id, settings};
 
@@ -30,7 +29,7 @@ async fn each_of_several_workers_handles_as_many_organizations_at_once_as_it_may
             let (ports, stop) = (adapters.slow(&live_ids, LATENCY), stop.clone());
             let mut settings = settings();
             (settings.consumer.in_flight, settings.consumer.receive_min) = (IN_FLIGHT, 1);
-            let merging = tokio::spawn(async move { merge_newest::run(&ports, settings, Pulse::new(), stop).await });
+            let merging = tokio::spawn(async move { merge_newest::consumer(&ports, settings).run(stop).await });
             (live_ids, merging)
         };
         let running: Vec<_> = (0..workers).map(start).collect();

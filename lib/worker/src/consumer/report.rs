@@ -52,6 +52,15 @@ impl Ending {
     ];
 }
 
+/// A message in flight, as the gauge counts it.
+pub(super) struct InFlight(Gauge);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.decrement(1);
+    }
+}
+
 /// The same, while it is still counted.
 pub(super) struct Counters {
     job: &'static str,
@@ -92,15 +101,13 @@ impl Counters {
         self.receive_failures.increment(1);
     }
 
-    pub(super) fn begun(&self, receive_count: u32) {
+    /// Counts a message in flight, until what is returned is dropped.
+    pub(super) fn begun(&self, receive_count: u32) -> InFlight {
         self.in_flight.increment(1);
         if receive_count > 1 {
             self.redeliveries.increment(1);
         }
-    }
-
-    pub(super) fn ended(&self) {
-        self.in_flight.decrement(1);
+        InFlight(self.in_flight.clone())
     }
 
     pub(super) fn handled(&self, took: Duration) {

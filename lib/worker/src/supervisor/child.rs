@@ -12,7 +12,7 @@ use super::hooks::Hooks;
 use super::mailbox::{Address, Inbox, Mailbox, Post, Reopen};
 use super::phase::Phase;
 use super::policy::{BackoffReset, Policy};
-use super::tally::Tally;
+use super::tally::{Tally, Vitals};
 use crate::{Cause, Pulse};
 
 /// How a run begins.
@@ -40,6 +40,8 @@ pub struct Context {
     pub stop: CancellationToken,
     /// Says that the child has recovered.
     pub backoff: BackoffReset,
+    /// What happens to all children of the tree: for the one that answers probes.
+    pub vitals: Vitals,
     pub(super) hang_after: Option<Duration>,
 }
 

@@ -18,7 +18,7 @@ use super::hooks::{Event, Hooks, Notice, tell};
 use super::phase::{Phase, Scope, StopBounds};
 use super::policy::{BackoffReset, History, Next, Policy};
 use super::reason::{Escalation, GaveUp, Reason};
-use super::tally::Tally;
+use super::tally::{Tally, Vitals};
 use crate::{Cause, Pulse};
 
 /// How long an aborted task may take to end; one that blocks its thread does not.
@@ -28,6 +28,7 @@ const ABORT_WITHIN: Duration = Duration::from_secs(1);
 pub(super) struct Shared {
     pub(super) hooks: Vec<Arc<dyn Hooks>>,
     pub(super) bounds: StopBounds,
+    pub(super) vitals: Vitals,
 }
 
 /// Why a run ended, and whether its task has.
@@ -75,6 +76,7 @@ async fn keep(child: &mut Child, shared: &Shared, scope: Arc<Scope>, start: Star
     let mut keeper =
         Keeper { path, policy, hooks, reset, tally, shared, scope, history: History::new(policy, reset.clone()) };
     let kept = keeper.keep(body, start).await;
+    tally.is_over();
     if keeper.scope.tree_is_stopping() {
         body.close_mail();
     }
@@ -99,6 +101,7 @@ impl Keeper<'_> {
             let started = Instant::now();
             let RunEnd { reason, stuck } = self.run(body, run, start).await;
             self.tally.stop(&reason);
+            self.tally.is_down();
             self.tell(run, Event::AfterStop(reason.clone()));
             if stuck {
                 return self.give_up(run, GaveUp::CannotBeEnded, reason);
@@ -146,6 +149,7 @@ impl Keeper<'_> {
             Body::Leaf(leaf) => self.run_leaf(leaf, run, start).await,
             Body::Supervisor(children) => {
                 self.tell(run, Event::BeforeStart);
+                self.tally.lives(None);
                 let running = supervise(children, self.shared, self.scope.below(), start);
                 self.tell(run, Event::AfterStart);
                 running.await.into()
@@ -161,6 +165,7 @@ impl Keeper<'_> {
         }
         let context = self.context(run, start);
         let (pulse, stop) = (context.pulse.clone(), context.stop.clone());
+        self.tally.lives(self.policy.hang_after.map(|_| pulse.clone()));
         let made = catch_unwind(AssertUnwindSafe(|| (leaf.factory)(context)));
         let task = made.map(|future| AbortOnDropHandle::new(tokio::spawn(future)));
         self.tell(run, Event::AfterStart);
@@ -184,6 +189,7 @@ impl Keeper<'_> {
             pulse: Pulse::new(),
             stop: CancellationToken::new(),
             backoff: self.reset.clone(),
+            vitals: self.shared.vitals.clone(),
             hang_after: self.policy.hang_after,
         }
     }

@@ -78,9 +78,7 @@ impl Reason {
     }
 
     pub(super) fn panic(panic: &(dyn Any + Send)) -> Self {
-        let words = panic.downcast_ref::<&str>().map(|words| (*words).to_owned());
-        let words = words.or_else(|| panic.downcast_ref::<String>().cloned());
-        Self::Panic(Cause::new("panic", words.unwrap_or_else(|| "panicked without words".to_owned())))
+        Self::Panic(Cause::of_panic(panic))
     }
 }
 

@@ -11,7 +11,7 @@ use super::hooks::Hooks;
 use super::keeper::{Shared, supervise};
 use super::phase::{Scope, StopBounds};
 use super::reason::{Escalation, Reason};
-use super::tally::{Counts, Tally};
+use super::tally::{Tally, Vitals};
 
 /// The exit code of a process whose tree gave up (`EX_SOFTWARE`).
 pub const EXIT_GAVE_UP: u8 = 70;
@@ -76,11 +76,11 @@ impl Tree {
         self
     }
 
-    /// The counts of all children, to be read at any time.
-    pub fn counts(&self) -> Counts {
+    /// What happens to all children, to be asked at any time.
+    pub fn vitals(&self) -> Vitals {
         let mut tallies = Vec::new();
         collect_tallies(&self.children, &mut tallies);
-        Counts(tallies.into())
+        Vitals(tallies.into())
     }
 
     /// What `Display` prints.
@@ -92,9 +92,10 @@ impl Tree {
     /// the tree is left, except one that [cannot be aborted](super#what-cannot-be-aborted). Dropped earlier, all its tasks are
     /// aborted.
     pub async fn run(self, stop: CancellationToken) -> Outcome {
+        let vitals = self.vitals();
         let Self { children, bounds, hooks, .. } = self;
         let mut children = CloseMail(children);
-        let shared = Shared { hooks, bounds };
+        let shared = Shared { hooks, bounds, vitals };
         let scope = Scope::top();
         let mut running = supervise(&mut children.0, &shared, Arc::clone(&scope), Start::Fresh);
         let reason = tokio::select! {

@@ -51,7 +51,7 @@ async fn each_directive_does_at_each_level_what_it_says() {
             let group = Child::supervisor("group", policy_at(level, 1, directive), vec![leaf]);
             let job = Child::supervisor("job", policy_at(level, 0, directive), vec![group]);
             let tree = Tree::new("top", vec![job]).expect("a tree").hook(heard.hook());
-            let counts = tree.counts();
+            let counts = tree.vitals();
             let later = async {
                 tokio::time::sleep(secs(60)).await;
                 stop.cancel();
@@ -100,7 +100,7 @@ async fn resuming_what_always_fails_ends_at_the_limit() {
     let policy = Policy { directives: Directives::always(Directive::Resume), limit, ..policy() };
     let child = Child::new("child", Phase::Work, policy, |_| async { broken() });
     let tree = Tree::new("top", vec![child]).expect("a tree");
-    let counts = tree.counts();
+    let counts = tree.vitals();
     let Outcome::GaveUp(escalation) = tree.run(CancellationToken::new()).await else { panic!("it goes on") };
     assert_eq!(escalation.why, GaveUp::TooManyRestarts { max: 5, within: secs(1) });
     assert_eq!(counts.of("top/child").expect("the child").starts, 6);
@@ -128,7 +128,7 @@ async fn restarts_older_than_the_window_do_not_count() {
         broken()
     });
     let tree = Tree::new("top", vec![child]).expect("a tree");
-    let counts = tree.counts();
+    let counts = tree.vitals();
     assert!(matches!(tree.run(CancellationToken::new()).await, Outcome::GaveUp(_)));
     assert_eq!(counts.of("top/child").expect("the child").starts, 10);
 }
@@ -141,7 +141,7 @@ async fn siblings_go_on_when_one_child_restarts_or_stops() {
     });
     let serving = Child::new("serving", Phase::Work, policy(), serve);
     let tree = Tree::new("top", vec![failing, serving]).expect("a tree");
-    let counts = tree.counts();
+    let counts = tree.vitals();
     let later = async {
         tokio::time::sleep(secs(60)).await;
         stop.cancel();

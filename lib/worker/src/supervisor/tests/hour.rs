@@ -100,7 +100,7 @@ async fn an_hour() {
     *book.faults.lock().expect("faults") = true;
     let (tree, addresses) = tree(&book);
     let tree = tree.hook(heard.hook());
-    let counts = tree.counts();
+    let counts = tree.vitals();
     let load = async {
         let until = tokio::time::Instant::now() + HOUR;
         let sent = join_all(addresses.iter().enumerate().map(|(leaf, address)| async move {
@@ -151,7 +151,7 @@ async fn stopped_after(instant: Duration, seed: u64) {
     let (tree, addresses) = tree(&book);
     let bounds = StopBounds::default();
     let tree = tree.hook(heard.hook()).stop_bounds(bounds);
-    let counts = tree.counts();
+    let counts = tree.vitals();
     let load = join_all(addresses.iter().enumerate().map(|(leaf, address)| async move {
         let mut sent = 0;
         while address.send((leaf, sent)).await.is_ok() {
@@ -181,7 +181,7 @@ async fn stopped_after(instant: Duration, seed: u64) {
 }
 
 /// A leaf that hung when its supervisor gave up on a sibling is aborted as overdue before it was silent for long enough.
-fn compare(injected: &BTreeMap<(String, Kind), u64>, counts: &Counts) {
+fn compare(injected: &BTreeMap<(String, Kind), u64>, counts: &Vitals) {
     let leaves: Vec<_> =
         counts.all().filter(|(path, _)| PHASES.iter().any(|phase| path.ends_with(phase.word()))).collect();
     assert_eq!(leaves.len(), 9);
@@ -202,7 +202,7 @@ fn compare(injected: &BTreeMap<(String, Kind), u64>, counts: &Counts) {
 }
 
 /// Of each run its start and its stop were heard once, and in order.
-fn in_order(lines: &[String], counts: &Counts) {
+fn in_order(lines: &[String], counts: &Vitals) {
     for (path, counted) in counts.all() {
         let mut own = lines.iter().filter_map(|line| line.strip_prefix(path)?.strip_prefix(' '));
         let mut own = own.by_ref().filter(|line| !line.contains("backoff") && !line.contains("gave up"));

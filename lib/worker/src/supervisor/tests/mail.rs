@@ -47,7 +47,7 @@ async fn a_child_replaced_a_thousand_times_under_load_loses_no_mail() {
             read(context, inbox, Arc::clone(&seen))
         });
     let tree = Tree::new("top", vec![child]).expect("a tree");
-    let counts = tree.counts();
+    let counts = tree.vitals();
     let load = async {
         join_all((0..SENDERS).map(|sender| {
             let address = address.clone();
@@ -192,7 +192,7 @@ async fn whoever_waits_for_mail_does_not_hang() {
         },
     );
     let tree = Tree::new("top", vec![child]).expect("a tree");
-    let counts = tree.counts();
+    let counts = tree.vitals();
     let later = async {
         tokio::time::sleep(secs(3_600)).await;
         stop.cancel();
@@ -275,7 +275,7 @@ async fn during_a_stop_senders_of_a_later_phase_do_not_wait_for_readers_that_hav
     });
     let group = Child::supervisor("group", policy(), vec![reader]);
     let tree = Tree::new("top", vec![group, sender]).expect("a tree");
-    let (counts, stop) = (tree.counts(), CancellationToken::new());
+    let (counts, stop) = (tree.vitals(), CancellationToken::new());
     let later = async {
         tokio::time::sleep(secs(10)).await;
         stop.cancel();

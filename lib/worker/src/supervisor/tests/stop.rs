@@ -71,7 +71,7 @@ async fn whoever_needs_longer_than_its_phase_is_aborted_and_the_next_phase_begin
         slow("probes", Phase::Telemetry, secs(1)),
     ];
     let tree = Tree::new("top", children).expect("a tree").stop_bounds(bounds());
-    let counts = tree.counts();
+    let counts = tree.vitals();
     assert_eq!(stopped(tree).await, (Outcome::Stopped, secs(1 + 19 + 5 + 1)));
     let aborted = ["poll", "handle", "commit", "probes"]
         .map(|name| counts.of(&format!("top/{name}")).expect("a child").stops(Kind::Aborted));
@@ -99,7 +99,7 @@ async fn what_fails_during_a_stop_is_told_apart_and_not_started_again() {
         probes,
     ];
     let tree = Tree::new("top", children).expect("a tree").stop_bounds(bounds()).hook(heard.hook());
-    let counts = tree.counts();
+    let counts = tree.vitals();
     assert_eq!(stopped(tree).await, (Outcome::Stopped, secs(5)));
     let quiet = |line: &String| !line.contains("backoff") && !line.contains("gave up");
     assert!(heard.lines().iter().all(quiet), "{:?}", heard.lines());
@@ -161,7 +161,7 @@ async fn a_run_that_blocks_its_thread_is_never_replaced_and_reaches_the_top_what
         Ok(())
     });
     let tree = Tree::new("top", vec![Child::supervisor("job", restart, vec![blocking])]).expect("a tree");
-    let counts = tree.counts();
+    let counts = tree.vitals();
     let outcome = tree.run(CancellationToken::new()).await;
     let Outcome::GaveUp(escalation) = outcome else { panic!("{outcome:?}") };
     assert!(escalation.is_final(), "{escalation}");
