@@ -124,6 +124,7 @@ fn every_adapter_stands_under_the_laws_of_its_port() {
         "Messages",
         "Limits",
         "Ledger",
+        "Log",
         "Queue",
         "State",
     ];

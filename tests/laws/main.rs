@@ -12,6 +12,7 @@ mod ledger;
 mod limits;
 mod live_ids;
 mod load;
+mod log;
 mod memberships;
 mod messages;
 mod owned_directory;

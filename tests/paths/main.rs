@@ -1,7 +1,9 @@
-//! Each path end to end: the consume loop over a real queue, the handlers of the limit path, the binary.
+//! Each path end to end: the consume loop over a real queue, the lanes over a real log, the handlers of the limit path, the
+//! binary.
 
 mod cli;
 mod conformance;
 mod consumer;
 mod handlers;
+mod lanes;
 mod operate;

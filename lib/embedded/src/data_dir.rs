@@ -8,6 +8,7 @@
 //! state.sqlite       small records
 //! live_ids/ limits/  LMDB environments
 //! messages/          LMDB environment, where what messages say was imported
+//! log/NAME/          LMDB environments, one for each log
 //! writer.lock        locked shared by ordinary writers, exclusively by an import
 //! writers/PID.json   who writes; each is locked by its process while that lives
 //! store.lock         held for moments, while one of the files above is made or changed
@@ -133,6 +134,11 @@ impl DataDir {
     /// The file with organizations, accounts, rooms and memberships.
     pub fn directory_sqlite(&self) -> PathBuf {
         self.path().join("directory.sqlite")
+    }
+
+    /// The environment of the log `name`.
+    pub fn log(&self, name: &str) -> PathBuf {
+        self.path().join("log").join(name)
     }
 
     /// The file with the ledger.

@@ -6,6 +6,7 @@
 //! - [`SqliteQueue`]: queues with visibility timeouts
 //! - [`SqliteState`]: small records
 //! - [`PackedIndex`], [`LmdbLiveIds`], [`LmdbHeads`]: ids of messages, packed by room
+//! - [`LmdbLog`]: logs in partitions, and consumer groups
 //! - [`LmdbMessages`]: what messages say
 //! - [`LmdbLimits`]: the current limits
 //! - [`EmbeddedLoad`], [`EmbeddedDump`]: take an import, give an export
@@ -20,6 +21,7 @@ pub mod limits;
 pub mod live_ids;
 mod lmdb;
 mod load;
+mod log;
 pub mod messages;
 pub mod packed;
 mod queue;
@@ -35,6 +37,7 @@ pub use limits::LmdbLimits;
 pub use live_ids::LmdbLiveIds;
 pub use lmdb::MapSize;
 pub use load::EmbeddedLoad;
+pub use log::LmdbLog;
 pub use messages::LmdbMessages;
 pub use packed::PackedIndex;
 pub use queue::SqliteQueue;

@@ -5,6 +5,7 @@
 //!
 //! - [`Lanes`]: the structure itself, synchronous, without tasks, locks or a clock of its own
 //! - [`LanePool`]: runs the items of [`Lanes`] as tasks, for a caller that polls a log
+//! - [`LaneConsumer`]: polls a log for a [`LanePool`], and commits
 //! - [`Parking`]: where the items of a stuck key wait durably; [`StateParking`] keeps them in [`crate::State`]
 //!
 //! Nothing here is shared or locked: the caller of [`LanePool`] owns the structure, and tasks have only their own turn, which they
@@ -13,6 +14,7 @@
 //! A stuck key costs, in this order: a place in the timers while it is retried; after its last attempt, a marker of its name, its
 //! items stored and the prefix free to go on; at last, when too many keys are parked, its partition's intake.
 
+mod consumer;
 mod lane;
 mod limits;
 mod parking;
@@ -22,6 +24,7 @@ mod structure;
 mod turn;
 mod window;
 
+pub use consumer::{Deal, LaneConsumer, LaneConsumerSettings};
 pub use limits::{LaneLimits, NotLaneLimits};
 pub use parking::{Parcels, Parking, StateParking};
 pub use partition::{PartitionProgress, PushError};

@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use chat::{AccountId, Epoch, Message, MessageId, Messages, Organization, OrganizationId, Plan, PortResult, RoomId};
 use embedded::{
-    Access, DataDir, EmbeddedDump, EmbeddedLoad, LmdbHeads, LmdbLimits, LmdbLiveIds, LmdbMessages, MapSize,
+    Access, DataDir, EmbeddedDump, EmbeddedLoad, LmdbHeads, LmdbLimits, LmdbLiveIds, LmdbLog, LmdbMessages, MapSize,
     PackedIndex, SqliteDirectory, SqliteLedger, SqliteQueue, SqliteState,
 };
 use import::{Account, Load, Membership, Name};
@@ -44,6 +45,11 @@ pub(super) fn index(folder: PathBuf) -> PackedIndex {
 
 pub(super) fn limits(folder: PathBuf) -> LmdbLimits {
     LmdbLimits::open(&folder, MapSize::default()).expect("limits")
+}
+
+/// Seven partitions, and a session of a second.
+pub(super) fn log(folder: PathBuf) -> LmdbLog {
+    LmdbLog::open("laws", &folder, 7, Duration::from_secs(1), MapSize::default()).expect("a log")
 }
 
 pub(super) fn messages(folder: PathBuf) -> LmdbMessages {

@@ -15,9 +15,9 @@ use ::embedded::{EmbeddedDump, LmdbHeads, LmdbLiveIds};
 use chat::{Directory, Heads, Ledger, Limits, LiveIds, Memberships, Messages, NoHeads, OwnedDirectory};
 use import::Dump;
 use support::{Faults, Flaky, SqlServer};
-use worker::{Queue, State};
+use worker::{Log, Queue, State};
 
-use self::embedded::{directory, dump, index, ledger, limits, messages, queue, state};
+use self::embedded::{directory, dump, index, ledger, limits, log, messages, queue, state};
 use crate::directory::DirectoryWriter;
 use crate::dump::Loader;
 use crate::live_ids::MessageWriter;
@@ -189,6 +189,11 @@ adapters! {
     flaky_sqlite(folder) => Ok(Arc::new(flaky(queue(folder).await))), excepts exact_laws;
     sqs(folder) => Ok(Arc::new(aws::queue(&folder, aws::Way::Straight).await?)), excepts aws::queue_excepts;
     faulty_sqs(folder) => Ok(Arc::new(aws::queue(&folder, aws::FAULTY).await?)), excepts exact_laws;
+}
+
+adapters! {
+    log: Arc<dyn Log>;
+    lmdb(folder) => Ok(Arc::new(log(folder))), excepts no_law;
 }
 
 adapters! {
