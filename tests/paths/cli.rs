@@ -16,6 +16,7 @@ mod schemas;
 mod settings;
 mod shop;
 mod together;
+mod trees;
 
 use serde_json::Value;
 use shop::{RUN, Shop};

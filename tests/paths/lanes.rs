@@ -58,6 +58,8 @@ struct Handled {
     busy: Mutex<BTreeSet<u32>>,
     /// Keys that are refused for now.
     down: Mutex<BTreeSet<u32>>,
+    /// So many of a hundred attempts fail.
+    fails_percent: u32,
     random: Mutex<fastrand::Rng>,
 }
 
@@ -75,8 +77,11 @@ impl LaneWork<u32, u32> for Handled {
     async fn handle(&self, key: &u32, item: &u32, _: u32) -> LaneVerdict {
         assert!(self.busy.lock().expect("busy").insert(*key), "two items of key {key} at once");
         let _busy = Busy(self, *key);
-        let (took, fails) =
-            self.random.lock().map(|mut random| (random.u32(0..3), random.u32(0..10) == 0)).expect("random");
+        let (took, fails) = self
+            .random
+            .lock()
+            .map(|mut random| (random.u32(0..3), random.u32(0..100) < self.fails_percent))
+            .expect("random");
         tokio::time::sleep(took * MS).await;
         if fails || self.down.lock().expect("down").contains(key) {
             return LaneVerdict::Again { after: None, cause: Cause::new("down", "on purpose") };
@@ -108,13 +113,14 @@ fn backoff(min_ms: u64, max_ms: u64) -> Backoff {
 }
 
 impl Setup {
-    async fn new(faults: Faults) -> Self {
+    async fn new(faults_percent: u32) -> Self {
         let folder = TempDir::new().expect("a folder");
         let data = DataDir::open(folder.path(), Access::Write, "test").await.expect("a data directory");
         let log = LmdbLog::open("numbers", &data.log("numbers"), 5, 500 * MS, MapSize::default()).expect("a log");
         let state = SqliteState::open(&data).await.expect("a state");
-        let state: Arc<dyn State> = Arc::new(Flaky::new(state, faults));
-        Self { log, state, handled: Arc::default(), _folder: folder }
+        let state: Arc<dyn State> = Arc::new(Flaky::new(state, Faults::new(7, faults_percent)));
+        let handled = Arc::new(Handled { fails_percent: 2 * faults_percent, ..Handled::default() });
+        Self { log, state, handled, _folder: folder }
     }
 
     fn consumer(&self) -> LaneConsumer<u32, u32> {
@@ -191,7 +197,7 @@ impl Setup {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_again_and_again_with_failing_records_every_key_is_handled_in_order() {
-    let setup = Setup::new(Faults::new(7, 5)).await;
+    let setup = Setup::new(5).await;
     let mut random = fastrand::Rng::with_seed(11);
     for round in 0..12 {
         setup.append(round * 10..round * 10 + 10).await;
@@ -213,7 +219,7 @@ async fn killed_again_and_again_with_failing_records_every_key_is_handled_in_ord
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_commits_what_is_done_and_hands_the_partitions_over_at_once() {
-    let setup = Setup::new(Faults::new(7, 0)).await;
+    let setup = Setup::new(0).await;
     setup.append(0..20).await;
     let (stop, tree) = (CancellationToken::new(), setup.tree());
     let vitals = tree.vitals();
@@ -239,7 +245,7 @@ async fn a_stop_commits_what_is_done_and_hands_the_partitions_over_at_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_position_that_is_lost_ends_the_process() {
-    let setup = Setup::new(Faults::new(7, 0)).await;
+    let setup = Setup::new(0).await;
     setup.append(0..1).await;
     let mut member = setup.log.join(GROUP, Missing::First).await.expect("a member");
     let held = async |member: &mut Box<dyn worker::LogConsumer>| {
