@@ -6,7 +6,7 @@
 //! - [`SqliteQueue`]: queues with visibility timeouts
 //! - [`SqliteState`]: small records
 //! - [`PackedIndex`], [`LmdbLiveIds`], [`LmdbHeads`]: ids of messages, packed by room
-//! - [`LmdbMessages`]: what messages say
+//! - [`LmdbMessages`]: what messages say; [`LmdbMessageStore`]: the same, and what a message path writes
 //! - [`LmdbLimits`]: the current limits
 //! - [`EmbeddedLoad`], [`EmbeddedDump`]: take an import, give an export
 
@@ -35,7 +35,7 @@ pub use limits::LmdbLimits;
 pub use live_ids::LmdbLiveIds;
 pub use lmdb::MapSize;
 pub use load::EmbeddedLoad;
-pub use messages::LmdbMessages;
+pub use messages::{LmdbMessageStore, LmdbMessages};
 pub use packed::PackedIndex;
 pub use queue::SqliteQueue;
 pub use state::SqliteState;
