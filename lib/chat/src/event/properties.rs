@@ -120,6 +120,17 @@ fn damaged_records_and_any_bytes_never_panic() {
 }
 
 #[test]
+fn a_reason_ends_within_its_bound_and_not_within_a_character() {
+    for blanks in 0..4 {
+        let long = " ".repeat(blanks) + &"\u{1f389}".repeat(1_000);
+        for name in ["ce_specversion", "ce_subject", "ce_time", "content-type"] {
+            let reason = reason(&with_header(sample(Kind::RoomCreated), name, Some(&long)));
+            assert!((250..=256).contains(&reason.len()), "{reason}");
+        }
+    }
+}
+
+#[test]
 fn what_is_missing_or_wrong_is_named() {
     let created = sample(Kind::MessageCreated);
     for name in ["ce_specversion", "ce_id", "ce_source", "ce_type", "ce_subject", "ce_time"] {
