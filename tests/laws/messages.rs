@@ -1,4 +1,6 @@
-//! The laws of `Messages`.
+//! The laws of `Messages`; those of its writing side are beside.
+
+pub(crate) mod store;
 
 use std::collections::BTreeMap;
 

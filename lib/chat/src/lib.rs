@@ -5,12 +5,15 @@
 //!
 //! - [`id`]: Snowflake message ids and the ids of everything else
 //! - [`position`]: the order of changes in a log
+//! - [`event`]: what happens in rooms, and its form in a log
+//! - [`message`]: one message as the fold of its events
 //! - [`policy`], [`limit`]: how much may be seen, and the stored answer
 //! - [`visibility`]: the one place that decides whether a message may be seen
 //! - [`newest()`]: the newest N messages of many rooms together
-//! - ports: [`Directory`], [`OwnedDirectory`], [`Memberships`], [`LiveIds`], [`Heads`], [`Messages`], [`Limits`], [`Ledger`]
+//! - ports: [`Directory`], [`OwnedDirectory`], [`Memberships`], [`LiveIds`], [`Heads`], [`Messages`], [`MessageStore`], [`Limits`], [`Ledger`]
 
 pub mod directory;
+pub mod event;
 pub mod heads;
 pub mod id;
 pub mod ledger;
@@ -18,6 +21,7 @@ pub mod limit;
 pub mod limits;
 pub mod live_ids;
 pub mod memberships;
+pub mod message;
 pub mod messages;
 pub mod newest;
 pub mod owned_directory;
@@ -36,7 +40,10 @@ pub use limit::{Boundary, LimitRow, Standing, Version};
 pub use limits::{Limits, PutOutcome};
 pub use live_ids::{Access, LiveIds, PageRequest, Pages};
 pub use memberships::{MembershipChange, Memberships, RoomChange};
-pub use messages::{Content, Message, MessagePage, MessagePageRequest, Messages};
+pub use message::MessageState;
+pub use messages::{
+    Applied, Content, Expected, Message, MessageChange, MessagePage, MessagePageRequest, MessageStore, Messages,
+};
 pub use newest::{Newest, newest};
 pub use owned_directory::{OrganizationRecord, OwnedDirectory};
 pub use policy::{Period, Policies, Policy};

@@ -7,7 +7,7 @@
 //! - [`SqliteState`]: small records
 //! - [`PackedIndex`], [`LmdbLiveIds`], [`LmdbHeads`]: ids of messages, packed by room
 //! - [`LmdbLog`]: logs in partitions, and consumer groups
-//! - [`LmdbMessages`]: what messages say
+//! - [`LmdbMessages`]: what messages say; [`LmdbMessageStore`]: the same, and what a message path writes
 //! - [`LmdbLimits`]: the current limits
 //! - [`EmbeddedLoad`], [`EmbeddedDump`]: take an import, give an export
 
@@ -38,7 +38,7 @@ pub use live_ids::LmdbLiveIds;
 pub use lmdb::MapSize;
 pub use load::EmbeddedLoad;
 pub use log::LmdbLog;
-pub use messages::LmdbMessages;
+pub use messages::{LmdbMessageStore, LmdbMessages};
 pub use packed::PackedIndex;
 pub use queue::SqliteQueue;
 pub use state::SqliteState;

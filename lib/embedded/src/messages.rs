@@ -6,6 +6,7 @@
 //!
 //! A room's messages stand together in the order of time, so that a page is one walk backwards.
 
+mod store;
 mod value;
 
 use std::ops::Bound;
@@ -13,9 +14,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use chat::{Message, MessageId, MessagePage, MessagePageRequest, Messages, PortResult, RoomId};
+use chat::{Message, MessageId, MessagePage, MessagePageRequest, MessageState, Messages, PortResult, RoomId};
 use heed::types::Bytes;
 use heed::{Database, RoTxn};
+
+pub use store::LmdbMessageStore;
 
 use crate::lmdb::{Environment, Failure, MapSize};
 
@@ -38,10 +41,12 @@ fn key(room: RoomId, id: MessageId) -> Key {
     key
 }
 
-fn decode(room: RoomId, id: MessageId, bytes: &[u8]) -> Result<Message, Failure> {
-    let content =
-        value::decode(bytes).map_err(|what| Failure::Corrupt(format!("message {id} of room {room}: {what}")))?;
-    Ok(Message { room, id, content })
+fn decode(room: RoomId, id: MessageId, bytes: &[u8]) -> Result<MessageState, Failure> {
+    value::decode(bytes).map_err(|what| Failure::Corrupt(format!("message {id} of room {room}: {what}")))
+}
+
+fn message(room: RoomId, id: MessageId, state: MessageState) -> Message {
+    Message { room, id, content: state.into_content() }
 }
 
 impl LmdbMessages {
@@ -61,7 +66,8 @@ impl LmdbMessages {
     /// already stays so, a later one replaces an earlier one of the same id, and the same again changes nothing. Blocks while
     /// another thread or process writes and for the synchronization to disk.
     ///
-    /// It is unconditional otherwise: for an import, which excludes other writers. A message path will write by position.
+    /// What has a position keeps what it says: an import is older than every change of a message path. It is unconditional otherwise:
+    /// for an import, which excludes other writers. A message path writes through [`LmdbMessageStore`].
     pub fn put(&self, messages: &[Message]) -> PortResult<()> {
         let mut order: Vec<&Message> = messages.iter().collect();
         // In the order of keys, neighbours fall on the same pages. The sort is stable: the later one still comes later.
@@ -70,9 +76,12 @@ impl LmdbMessages {
             let mut bytes = Vec::new();
             for message in order {
                 let key = key(message.room, message.id);
-                value::encode(message.content.as_ref(), &mut bytes);
-                let stored = self.messages.get(txn, &key)?;
-                if stored.is_none_or(|stored| !value::is_tombstone(stored) && stored != bytes) {
+                value::encode_imported(message.content.as_ref(), &mut bytes);
+                let replaces = |stored: &[u8]| {
+                    let is_kept = value::has_position(stored) && message.content.is_some();
+                    !is_kept && !value::is_tombstone(stored) && stored != bytes
+                };
+                if self.messages.get(txn, &key)?.is_none_or(replaces) {
                     self.messages.put(txn, &key, &bytes)?;
                 }
             }
@@ -94,6 +103,16 @@ impl LmdbMessages {
         if kept.is_empty() { Ok(()) } else { self.put(&kept) }
     }
 
+    /// What is stored of one message, as `txn` sees it.
+    fn state(&self, txn: &RoTxn, room: RoomId, id: MessageId) -> Result<Option<MessageState>, Failure> {
+        self.messages.get(txn, &key(room, id))?.map(|bytes| decode(room, id, bytes)).transpose()
+    }
+
+    /// What is stored of each message, in the order of the question, all from one snapshot.
+    fn states(&self, ids: &[(RoomId, MessageId)]) -> PortResult<Vec<Option<MessageState>>> {
+        self.store.read(|txn| ids.iter().map(|&(room, id)| self.state(txn, room, id)).collect())
+    }
+
     fn page_of(&self, txn: &RoTxn, request: &MessagePageRequest) -> Result<MessagePage, Failure> {
         let (start, end) = (key(request.room, MessageId::from_bits(0)), key(request.room, request.below));
         let range = (Bound::Included(&start[..]), Bound::Excluded(&end[..]));
@@ -105,7 +124,7 @@ impl LmdbMessages {
             let (key, value) = entry?;
             let id = key.last_chunk().and_then(|id| MessageId::new(u64::from_be_bytes(*id)).ok());
             let id = id.ok_or_else(|| Failure::Corrupt(format!("a message's key {key:02x?} holds no id")))?;
-            messages.push(decode(request.room, id, value)?);
+            messages.push(message(request.room, id, decode(request.room, id, value)?));
             bytes += value.len();
             if messages.len() >= request.limit || bytes >= PAGE_BYTES {
                 return Ok(MessagePage { messages, resume_below: Some(id) });
@@ -118,13 +137,8 @@ impl LmdbMessages {
 #[async_trait]
 impl Messages for LmdbMessages {
     async fn get(&self, ids: &[(RoomId, MessageId)]) -> PortResult<Vec<Option<Message>>> {
-        self.store.read(|txn| {
-            let get = |&(room, id): &(RoomId, MessageId)| {
-                let stored = self.messages.get(txn, &key(room, id))?;
-                stored.map(|bytes| decode(room, id, bytes)).transpose()
-            };
-            ids.iter().map(get).collect()
-        })
+        let states = self.states(ids)?.into_iter().zip(ids);
+        Ok(states.map(|(state, &(room, id))| state.map(|state| message(room, id, state))).collect())
     }
 
     async fn page(&self, request: &MessagePageRequest) -> PortResult<MessagePage> {

@@ -232,6 +232,20 @@ impl PackedIndex {
         self.store.write(|txn| self.apply(txn, room, &[], &ids).map(drop))
     }
 
+    /// [`Self::insert`] and [`Self::delete`] for many rooms, in one transaction. Ids stand in any order, each room once.
+    pub(crate) fn edit(&self, rooms: &[RoomMessages]) -> PortResult<()> {
+        if rooms.is_empty() {
+            return Ok(());
+        }
+        self.store.write(|txn| {
+            let edit = |room: &RoomMessages| {
+                let (live, tombstones) = (ascending(&room.live), ascending(&room.tombstoned));
+                self.apply(txn, room.room, &live, &tombstones).map(drop)
+            };
+            rooms.iter().try_for_each(edit)
+        })
+    }
+
     /// A loader of many rooms; `source` names what is loaded, so that an interrupted load can be taken up again.
     pub fn loader(&self, source: &str) -> PortResult<Loader> {
         Loader::new(self.clone(), source)

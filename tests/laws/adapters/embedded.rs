@@ -5,10 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chat::{AccountId, Epoch, Message, MessageId, Messages, Organization, OrganizationId, Plan, PortResult, RoomId};
+use chat::{
+    AccountId, Epoch, Message, MessageId, MessageStore, Messages, Organization, OrganizationId, Plan, PortResult,
+    RoomId,
+};
 use embedded::{
-    Access, DataDir, EmbeddedDump, EmbeddedLoad, LmdbHeads, LmdbLimits, LmdbLiveIds, LmdbLog, LmdbMessages, MapSize,
-    PackedIndex, SqliteDirectory, SqliteLedger, SqliteQueue, SqliteState,
+    Access, DataDir, EmbeddedDump, EmbeddedLoad, LmdbHeads, LmdbLimits, LmdbLiveIds, LmdbLog, LmdbMessageStore,
+    LmdbMessages, MapSize, PackedIndex, SqliteDirectory, SqliteLedger, SqliteQueue, SqliteState,
 };
 use import::{Account, Load, Membership, Name};
 
@@ -54,6 +57,39 @@ pub(super) fn log(folder: PathBuf) -> LmdbLog {
 
 pub(super) fn messages(folder: PathBuf) -> LmdbMessages {
     LmdbMessages::open(&folder, MapSize::default()).expect("messages")
+}
+
+/// A message store, and what has to agree with it.
+pub(super) fn message_store(
+    folder: PathBuf,
+    port: impl FnOnce(LmdbMessageStore) -> Arc<dyn MessageStore>,
+) -> crate::messages::store::Store {
+    let (index, messages) = (index(folder.join("live_ids")), messages(folder.join("messages")));
+    crate::messages::store::Store {
+        port: port(LmdbMessageStore::new(messages.clone(), index.clone())),
+        live_ids: Arc::new(LmdbLiveIds::new(index.clone())),
+        heads: Arc::new(LmdbHeads::new(index.clone())),
+        import: Arc::new(Imported { index, messages }),
+    }
+}
+
+/// Writes ids and bodies in the order in which an import does.
+struct Imported {
+    index: PackedIndex,
+    messages: LmdbMessages,
+}
+
+#[async_trait]
+impl BodyWriter for Imported {
+    async fn put(&self, messages: &[Message]) -> PortResult<()> {
+        for message in messages {
+            match message.content {
+                Some(_) => self.index.insert(message.room, &[message.id])?,
+                None => self.index.delete(message.room, &[message.id])?,
+            }
+        }
+        self.messages.put(messages)
+    }
 }
 
 /// What is read and, in the same process, what loads.

@@ -162,6 +162,12 @@ adapters! {
     faulty_dynamodb(folder) => Ok(messages_of(aws::dynamodb(&folder, aws::FAULTY).await?)), excepts aws::messages_excepts;
 }
 
+adapters! {
+    message_store: crate::messages::store::Store;
+    lmdb(folder) => Ok(embedded::message_store(folder, |store| Arc::new(store))), excepts no_law;
+    flaky_lmdb(folder) => Ok(embedded::message_store(folder, |store| Arc::new(flaky(store)))), excepts exact_laws;
+}
+
 fn messages_of(db: DynamoDb) -> Prepared<dyn Messages, dyn BodyWriter> {
     let messages = DynamoDbMessages::new(db);
     Prepared { port: Arc::new(messages.clone()), writer: Arc::new(messages) }

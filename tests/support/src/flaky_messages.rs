@@ -1,7 +1,11 @@
-//! `Messages` that fails on demand. `Partial`: a page cut short or emptied, with a resume point that is right.
+//! `Messages` and `MessageStore` that fail on demand. `Partial`: a page cut short or emptied, with a resume point that is right; the
+//! first half of a batch written, and an error.
 
 use async_trait::async_trait;
-use chat::{Message, MessageId, MessagePage, MessagePageRequest, Messages, PortResult, RoomId};
+use chat::{
+    Applied, Message, MessageChange, MessageId, MessagePage, MessagePageRequest, MessageState, MessageStore, Messages,
+    PortResult, RoomId,
+};
 
 use crate::{Fault, Flaky, temporary};
 
@@ -24,6 +28,35 @@ impl<T: Messages> Messages for Flaky<T> {
             Some(Fault::Partial) => Ok(self.cut_page(request, self.inner.page(request).await?)),
             Some(fault @ Fault::LostResponse) => {
                 self.inner.page(request).await?;
+                Err(temporary::error(fault))
+            }
+            Some(fault) => Err(temporary::error(fault)),
+        }
+    }
+}
+
+#[async_trait]
+impl<T: MessageStore> MessageStore for Flaky<T> {
+    async fn states(&self, ids: &[(RoomId, MessageId)]) -> PortResult<Vec<Option<MessageState>>> {
+        match self.faults.next().await {
+            None | Some(Fault::Partial) => self.inner.states(ids).await,
+            Some(fault @ Fault::LostResponse) => {
+                self.inner.states(ids).await?;
+                Err(temporary::error(fault))
+            }
+            Some(fault) => Err(temporary::error(fault)),
+        }
+    }
+
+    async fn apply(&self, changes: &[MessageChange]) -> PortResult<Vec<Applied>> {
+        match self.faults.next().await {
+            None => self.inner.apply(changes).await,
+            Some(fault @ Fault::Partial) => {
+                self.inner.apply(&changes[..changes.len() / 2]).await?;
+                Err(temporary::error(fault))
+            }
+            Some(fault @ Fault::LostResponse) => {
+                self.inner.apply(changes).await?;
                 Err(temporary::error(fault))
             }
             Some(fault) => Err(temporary::error(fault)),
