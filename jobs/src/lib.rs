@@ -11,6 +11,7 @@
 //! A job knows ports, never adapters. [`JOBS`] lists every job once; `lanner jobs` prints it.
 
 pub mod limits;
+pub mod messages;
 pub mod operate;
 mod ports;
 mod tasks;

@@ -25,3 +25,25 @@ pub(super) async fn run(tree: Tree, stop: CancellationToken) -> Result<(), Failu
         Outcome::Stopped | Outcome::Completed => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use worker::supervisor::{Directive, Directives, Phase, Policy};
+    use worker::{Backoff, Cause};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_process_whose_supervisor_gave_up_ends_with_70_and_says_why() {
+        let backoff = Backoff::new(std::time::Duration::from_secs(1), std::time::Duration::from_secs(1), 0.0);
+        let policy =
+            Policy { directives: Directives::always(Directive::Escalate), ..Policy::new(backoff.expect("a backoff")) };
+        let child =
+            Child::new("poll", Phase::Intake, policy, |_| async { Err(Cause::new("refused", "no such queue")) });
+        let tree = queue_fed([child], Vec::new(), StopBounds::default()).expect("a tree");
+        let failure = run(tree, CancellationToken::new()).await.expect_err("it gave up");
+        let words = exit::in_words(&failure.error);
+        assert_eq!(failure.code, 70);
+        assert_eq!(words, "gave up on process/poll by its directive: error (refused): no such queue");
+    }
+}

@@ -7,3 +7,4 @@ mod consumer;
 mod handlers;
 mod lanes;
 mod operate;
+mod read_model;

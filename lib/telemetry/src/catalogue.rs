@@ -56,6 +56,12 @@ pub const CATALOGUE: &[Metric] = &[
     ),
     metric("lanner_child_given_up_total", Kind::Counter, &["child"], "Children that their supervisor gave up on"),
     metric("lanner_queue_messages", Kind::Gauge, &["queue", "state"], "Messages in a queue: visible, or hidden"),
+    metric(
+        "lanner_events_total",
+        Kind::Counter,
+        &["job", "outcome"],
+        "Events of the log by what became of them: projected, seen before, or why they do not count",
+    ),
     metric("lanner_organizations_total", Kind::Counter, &["state"], "Organizations that became terminal, by state"),
     metric("lanner_rooms_opened_total", Kind::Counter, &[], "Rooms from which message ids were read"),
     metric("lanner_message_ids_read_total", Kind::Counter, &[], "Message ids that were read"),

@@ -27,7 +27,7 @@ fn the_tree_of_each_process_stands_in_the_documentation() {
     let program = shop.program.clone().with("LANNER_LOG_FILTER", "lanner=debug");
     for process in ["collect-rooms", "merge-newest"] {
         let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
-        let worker = program.clone().with("LANNER_HTTP_LISTEN", &port.to_string());
+        let worker = program.clone().with("LANNER_HTTP_LISTEN", port);
         let mut worker = worker.command([process]).stderr(Stdio::piped()).spawn().expect("a worker");
         let mut errors = worker.stderr.take().expect("its words");
         let mut said = String::new();

@@ -9,6 +9,7 @@ mod flaky_heads;
 mod flaky_ledger;
 mod flaky_limits;
 mod flaky_live_ids;
+mod flaky_log;
 mod flaky_memberships;
 mod flaky_messages;
 mod flaky_owned_directory;

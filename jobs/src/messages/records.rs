@@ -1,0 +1,34 @@
+//! Events as records of a log, and back.
+
+use chat::event::{Event, Record};
+use chat::{Position, position::NotAnOffset};
+use worker::log::{LogRecord, Place, ReadRecord};
+use worker::{Log, LogError};
+
+/// In the log of what is readable: where the event stands in the log of events, as `PARTITION/OFFSET`.
+const PLACE: &str = "lanner_place";
+
+/// Appends an event; answers where it stands.
+///
+/// # Errors
+///
+/// [`LogError::Unavailable`]: it is not in the log. [`LogError::Unknown`]: perhaps it is.
+pub async fn append_event(log: &dyn Log, event: &Event) -> Result<Place, LogError> {
+    let Record { key, headers, value } = event.encode();
+    let answers = log.append(vec![LogRecord { key, headers, value }]).await?;
+    let nothing = || LogError::Unknown { log: log.name().to_owned(), source: "the log answered nothing".into() };
+    answers.into_iter().next().unwrap_or_else(|| Err(nothing()))
+}
+
+/// The position of what stands at `place`, in the log's `epoch`.
+pub fn position_of(epoch: u16, place: Place) -> Result<Position, NotAnOffset> {
+    Position::new(epoch, place.offset)
+}
+
+/// What tells others that an event can be read: the event as it is, and where it stands.
+pub fn readable_record(read: &ReadRecord) -> LogRecord {
+    let Place { partition, offset } = read.place;
+    let mut record = read.record.clone();
+    record.headers.push((PLACE.to_owned(), format!("{partition}/{offset}").into_bytes()));
+    record
+}
