@@ -118,9 +118,10 @@ async fn everybody_agrees(store: &Store, keys: &[Key]) {
     }
     for (room, ids) in live {
         let request = PageRequest { room, below: MessageId::MAX, at_least: MessageId::from_bits(0), limit: 1_000 };
-        let pages = retry(|| store.live_ids.newest(&[request])).await;
+        let (requests, rooms) = ([request], [room]);
+        let pages = retry(|| store.live_ids.newest(&requests)).await;
         assert_eq!(pages.ids(), ids.iter().rev().copied().collect::<Vec<_>>(), "live ids of room {room}");
-        let head = retry(|| store.heads.of(&[room])).await[0];
+        let head = retry(|| store.heads.of(&rooms)).await[0];
         assert!(ids.last().is_none_or(|newest| *newest < head.below(Epoch::default())), "the head of room {room}");
     }
 }
