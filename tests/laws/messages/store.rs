@@ -41,7 +41,8 @@ laws! {
         what_was_imported_is_a_state_without_a_position,
         an_import_never_replaces_what_has_a_position_but_deletes_it,
         rows_are_the_fold_of_the_log_in_any_chunks_with_repetitions,
-        two_writers_of_one_log_come_to_the_same_rows;
+        two_writers_of_one_log_come_to_the_same_rows,
+        a_writer_that_lags_behind_changes_nothing_of_what_another_wrote;
     exact:
         a_change_is_written_only_over_what_it_expects,
         a_message_that_stands_twice_or_without_a_position_is_refused;
@@ -118,9 +119,10 @@ async fn everybody_agrees(store: &Store, keys: &[Key]) {
     }
     for (room, ids) in live {
         let request = PageRequest { room, below: MessageId::MAX, at_least: MessageId::from_bits(0), limit: 1_000 };
-        let pages = retry(|| store.live_ids.newest(&[request])).await;
+        let (requests, rooms) = ([request], [room]);
+        let pages = retry(|| store.live_ids.newest(&requests)).await;
         assert_eq!(pages.ids(), ids.iter().rev().copied().collect::<Vec<_>>(), "live ids of room {room}");
-        let head = retry(|| store.heads.of(&[room])).await[0];
+        let head = retry(|| store.heads.of(&rooms)).await[0];
         assert!(ids.last().is_none_or(|newest| *newest < head.below(Epoch::default())), "the head of room {room}");
     }
 }
@@ -314,18 +316,22 @@ fn folded(mut rows: BTreeMap<Key, MessageState>, log: &[(Event, Position)]) -> V
     all_keys().iter().map(|key| rows.get(key).cloned()).collect()
 }
 
+/// Reads and decides.
+async fn decided(store: &Store, keys: &[Key], chunk: &[(Event, Position)]) -> Vec<MessageChange> {
+    let change = |(stored, key): (Option<MessageState>, &Key)| {
+        let mut fold = Fold::new(key.0, key.1, stored);
+        chunk.iter().for_each(|(event, position)| _ = fold.apply(event, *position));
+        fold.into_change()
+    };
+    states(store, keys).await.into_iter().zip(keys).filter_map(change).collect()
+}
+
 /// Reads, decides and writes until nothing has come in between; answers how often something had.
 async fn write_chunk(store: &Store, chunk: &[(Event, Position)]) -> usize {
     let mut keys: BTreeSet<Key> = chunk.iter().filter_map(|(event, _)| Some((event.room, event.message()?))).collect();
     for conflicts in 0..1_000 {
         let asked: Vec<Key> = keys.iter().copied().collect();
-        let found = states(store, &asked).await.into_iter().zip(&asked);
-        let change = |(stored, key): (Option<MessageState>, &Key)| {
-            let mut fold = Fold::new(key.0, key.1, stored);
-            chunk.iter().for_each(|(event, position)| _ = fold.apply(event, *position));
-            fold.into_change()
-        };
-        let changes: Vec<MessageChange> = found.filter_map(change).collect();
+        let changes = decided(store, &asked, chunk).await;
         let applied = apply(store, &changes).await;
         let conflicting = changes.iter().zip(applied).filter(|(_, applied)| *applied == Applied::Conflict);
         keys = conflicting.map(|(change, _)| (change.room, change.id)).collect();
@@ -372,6 +378,21 @@ async fn two_writers_of_one_log_come_to_the_same_rows(adapter: &Subject) {
         let log = any_log(&mut random, 80);
         let (mut one, mut two) = (random.fork(), random.fork());
         tokio::join!(follow(&store, &log, &mut one), follow(&other, &log, &mut two));
+        assert_eq!(states(&store, &all_keys()).await, folded(BTreeMap::new(), &log));
+        everybody_agrees(&store, &all_keys()).await;
+    }
+}
+
+/// It has decided, then another one writes more than it knows of, then it writes.
+async fn a_writer_that_lags_behind_changes_nothing_of_what_another_wrote(adapter: &Subject) {
+    for mut random in random::cases(3) {
+        let (_folder, store) = adapter.fresh().await;
+        let log = any_log(&mut random, 80);
+        let (known, start) = (random.usize(1..=log.len()), random.usize(0..40));
+        follow(&store, &log[..start], &mut random).await;
+        let late = decided(&store, &all_keys(), &log[..known.max(start)]).await;
+        follow(&store, &log, &mut random).await;
+        assert_eq!(apply(&store, &late).await, vec![Applied::Unchanged; late.len()]);
         assert_eq!(states(&store, &all_keys()).await, folded(BTreeMap::new(), &log));
         everybody_agrees(&store, &all_keys()).await;
     }

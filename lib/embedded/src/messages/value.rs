@@ -3,9 +3,9 @@
 //! | Version | What follows |
 //! |---|---|
 //! | 1, what an import brings | a kind; the author (8 bytes) where the kind says so; the body in UTF-8 up to the end |
-//! | 2, all else | flags; for each flag of `POSITION`, `AUTHOR`, `ORGANIZATION`, `INSTANT` that is set, in this order, 8 bytes; unless `DELETED` is set, the body in UTF-8 up to the end |
+//! | 2, all else | flags; what they name, 8 bytes each; unless `DELETED` is set, the body in UTF-8 up to the end |
 //!
-//! Numbers have their least significant byte first. An instant, in milliseconds, is that of the last edit or of the deletion.
+//! In the order of `POSITION`, `AUTHOR`, `ORGANIZATION`, `INSTANT`. Numbers have their least significant byte first. An instant, in milliseconds, is that of the last edit or of the deletion.
 
 use chat::message::{Kept, MessageState, Posted};
 use chat::{AccountId, Content, OrganizationId, Position, Timestamp};
