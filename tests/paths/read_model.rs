@@ -138,7 +138,7 @@ impl Setup {
         let mut readable: BTreeMap<RoomId, Vec<EventId>> = BTreeMap::new();
         for read in self.all(&self.readable).await {
             let event = event_of(&read).expect("only events are readable");
-            assert!(read.record.headers.iter().any(|(name, _)| name == "lanner_place"));
+            assert!(read.record.headers.iter().any(|(name, _)| name == "ce_place"));
             let told = readable.entry(event.room).or_default();
             if !told.contains(&event.id) {
                 told.push(event.id);

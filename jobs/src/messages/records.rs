@@ -5,8 +5,8 @@ use chat::{Position, position::NotAnOffset};
 use worker::log::{LogRecord, Place, ReadRecord};
 use worker::{Log, LogError};
 
-/// In the log of what is readable: where the event stands in the log of events, as `PARTITION/OFFSET`.
-const PLACE: &str = "lanner_place";
+/// An extension attribute, in the log of what is readable: where the event stands in the log of events, as `PARTITION/OFFSET`.
+const PLACE: &str = "ce_place";
 
 /// Appends an event; answers where it stands.
 ///
