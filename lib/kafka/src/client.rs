@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use krafka::auth::{AuthConfig, TlsConfig};
-use krafka::consumer::{AutoOffsetReset, ConsumerBuilder, IsolationLevel, PartitionAssignmentStrategy};
+use krafka::consumer::{AutoOffsetReset, ConsumerBuilder, GroupProtocol, IsolationLevel};
 use krafka::producer::{Acks, Producer};
 use krafka::{Kafka, KrafkaError};
 use worker::log::LogError;
@@ -69,7 +69,7 @@ pub(crate) fn reader(builder: ConsumerBuilder) -> ConsumerBuilder {
 pub(crate) fn member(kafka: &Kafka, group: &str, settings: &KafkaSettings) -> ConsumerBuilder {
     let session = Duration::from_millis(settings.session_timeout_ms);
     reader(kafka.consumer(group))
-        .partition_assignment_strategy(PartitionAssignmentStrategy::CooperativeSticky)
+        .group_protocol(GroupProtocol::Consumer)
         .session_timeout(session)
         .max_poll_interval(session)
         .heartbeat_interval(heartbeat(settings))

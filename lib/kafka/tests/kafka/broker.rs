@@ -82,8 +82,8 @@ fn properties(port: u16, controller: u16, folder: &Path) -> String {
         "auto.create.topics.enable=false".to_owned(),
         "offsets.topic.replication.factor=1".to_owned(),
         "offsets.topic.num.partitions=1".to_owned(),
-        "group.initial.rebalance.delay.ms=0".to_owned(),
-        "group.min.session.timeout.ms=1000".to_owned(),
+        "group.consumer.min.heartbeat.interval.ms=100".to_owned(),
+        "group.consumer.heartbeat.interval.ms=300".to_owned(),
     ]
     .join("\n")
 }
