@@ -17,8 +17,8 @@ const READ_MAX: i32 = 1_000;
 const FETCH_BYTES: i32 = 16 * 1024 * 1024;
 /// Bytes of records that are sent together.
 const BATCH_BYTES: usize = 256 * 1024;
-/// How often a member says that it lives: often enough that others join and leave without a long wait.
-const HEARTBEAT_MAX: Duration = Duration::from_secs(3);
+/// How often a member that has records waiting is polled all the same, at most.
+const KEEP_ALIVE_MAX: Duration = Duration::from_secs(3);
 
 /// Connects. A connection answers in order, so that a fetch that waits for records would delay whatever is asked behind it: readers have
 /// connections of their own.
@@ -65,18 +65,17 @@ pub(crate) fn reader(builder: ConsumerBuilder) -> ConsumerBuilder {
         .metrics_push(false)
 }
 
-/// A reader that is a member of a group. A member that does not poll is as dead as one that does not answer.
+/// A reader that is a member of a group, by the protocol of KIP-848: the brokers assign, partitions move one by one, and a member knows
+/// its place from the answers to its heartbeats alone. (In the older protocol the client's heartbeat can be answered with the number of a
+/// generation that has just ended; it then gives up all it holds.) A member that does not poll leaves.
 pub(crate) fn member(kafka: &Kafka, group: &str, settings: &KafkaSettings) -> ConsumerBuilder {
     let session = Duration::from_millis(settings.session_timeout_ms);
-    reader(kafka.consumer(group))
-        .group_protocol(GroupProtocol::Consumer)
-        .session_timeout(session)
-        .max_poll_interval(session)
-        .heartbeat_interval(heartbeat(settings))
+    reader(kafka.consumer(group)).group_protocol(GroupProtocol::Consumer).max_poll_interval(session)
 }
 
-pub(crate) fn heartbeat(settings: &KafkaSettings) -> Duration {
-    (Duration::from_millis(settings.session_timeout_ms) / 10).min(HEARTBEAT_MAX)
+/// How often the client has to be polled for its member to stay.
+pub(crate) fn keep_alive(settings: &KafkaSettings) -> Duration {
+    (Duration::from_millis(settings.session_timeout_ms) / 10).min(KEEP_ALIVE_MAX)
 }
 
 pub(crate) fn request_timeout(settings: &KafkaSettings) -> Duration {

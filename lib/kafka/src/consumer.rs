@@ -8,9 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use krafka::consumer::{Consumer, OffsetAndMetadata};
-use krafka::error::ErrorCode;
 use krafka::{CloseOptions, ConsumerRecord, KrafkaError};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 use worker::log::{Bounds, LogConsumer, LogError, LogRecord, Missing, Place, Polled, ReadRecord};
 
 use self::held::Held;
@@ -22,10 +21,6 @@ use crate::positions::Positions;
 const WAIT_MAX: Duration = Duration::from_secs(3_600);
 /// How long leaving a group may take. Who has not left by then is taken for dead after the session's timeout.
 const CLOSE_MAX: Duration = Duration::from_secs(5);
-/// How often a commit is tried that came while members were being counted, and how long it waits in between.
-const COMMIT_TRIES: usize = 4;
-const COMMIT_PAUSE: Duration = Duration::from_millis(100);
-
 /// Where a partition begins.
 pub(crate) enum Start {
     /// Where the group has committed.
@@ -47,6 +42,8 @@ pub(crate) struct KafkaConsumer {
     held: Held,
     /// Partitions that the client was told to bring nothing of.
     stopped: BTreeSet<u32>,
+    /// The partition that has lost its end, if one has, and what to say of it.
+    broken: Option<(u32, String)>,
 }
 
 impl KafkaConsumer {
@@ -61,11 +58,24 @@ impl KafkaConsumer {
         if let Start::Given(places) = &start {
             places.keys().for_each(|partition| held.give(*partition));
         }
-        Self { client, changes, positions, start, keep_alive, polled_at: None, held, stopped: BTreeSet::new() }
+        Self {
+            client,
+            changes,
+            positions,
+            start,
+            keep_alive,
+            polled_at: None,
+            held,
+            stopped: BTreeSet::new(),
+            broken: None,
+        }
     }
 
     /// Has the client poll: for up to `wait` when there is nothing to bring; else only to show that the member lives.
     async fn read(&mut self, wait: Duration) -> Result<(), LogError> {
+        if let Some((partition, what)) = &self.broken {
+            return Err(self.lost(*partition, what.clone()));
+        }
         let busy = self.held.has_something();
         if busy && self.polled_at.is_some_and(|at| at.elapsed() < self.keep_alive) {
             return Ok(());
@@ -80,7 +90,10 @@ impl KafkaConsumer {
             () = self.changes.happened() => Ok(Vec::new()),
         };
         match read {
-            Ok(records) => self.held.keep(records.into_iter().filter_map(read_record)),
+            Ok(records) => {
+                let kept = self.held.keep(records.into_iter().filter_map(read_record));
+                kept.map_err(|(place, next)| self.rewound(place, next))?;
+            }
             Err(KrafkaError::NoOffset { partitions }) => {
                 self.held.note(self.changes.take());
                 let numbers = partitions.into_iter().filter_map(|(_, partition)| u32::try_from(partition).ok());
@@ -157,6 +170,14 @@ impl KafkaConsumer {
         }
     }
 
+    /// The client goes back by itself when a leader has lost the end of its log. Nobody else may: this reader is of no use any more.
+    fn rewound(&mut self, place: Place, next: u64) -> LogError {
+        let what = format!("it was {next}, and the log has lost its end and gone on from {}", place.offset);
+        let error = self.lost(place.partition, what.clone());
+        self.broken = Some((place.partition, what));
+        error
+    }
+
     fn lost(&self, partition: u32, what: String) -> LogError {
         let group = match &self.start {
             Start::Committed { group, .. } => group.clone(),
@@ -169,17 +190,8 @@ impl KafkaConsumer {
         let Some(first) = next.first() else { return Ok(()) };
         let offset = |place: &Place| OffsetAndMetadata::new(i64::try_from(place.offset).unwrap_or(i64::MAX));
         let offsets: Vec<_> = next.iter().map(|at| (self.positions.partition(at.partition), offset(at))).collect();
-        let mut tries = 1;
-        loop {
-            match self.client.commit_offsets(offsets.iter().map(|(place, offset)| (place, offset))).await {
-                // The client has been counted anew between its request and the answer: the next try says so.
-                Err(KrafkaError::Broker { code: ErrorCode::IllegalGeneration, .. }) if tries < COMMIT_TRIES => {
-                    tries += 1;
-                    sleep(COMMIT_PAUSE).await;
-                }
-                answer => return answer.map_err(|error| of_commit(&self.positions.topic, first.partition, error)),
-            }
-        }
+        let committed = self.client.commit_offsets(offsets.iter().map(|(place, offset)| (place, offset))).await;
+        committed.map_err(|error| of_commit(&self.positions.topic, first.partition, error))
     }
 }
 

@@ -21,7 +21,6 @@ pub(crate) fn unknown(log: &str, source: KrafkaError) -> LogError {
 pub(crate) fn while_asking(log: &str, error: KrafkaError) -> LogError {
     match &error {
         _ if error.is_retriable() => unavailable(log, error),
-        // The coordinator moved, or the member's number: the next try finds the new one.
         KrafkaError::DeliveryTimeout { .. } | KrafkaError::Closed { .. } | KrafkaError::Wakeup => {
             unavailable(log, error)
         }
@@ -56,8 +55,7 @@ pub(crate) fn of_commit(log: &str, partition: u32, error: KrafkaError) -> LogErr
         }
         | KrafkaError::IllegalState { .. } => LogError::Fenced { log: log.to_owned(), partition },
         KrafkaError::Broker { code: ErrorCode::RequestTimedOut, .. } => unknown(log, error),
-        // The members are being counted anew; who polls goes on.
-        KrafkaError::Broker { code: ErrorCode::IllegalGeneration, .. } => unavailable(log, error),
+        // Among them a member whose epoch has just changed: it is told the new one, and can commit again.
         KrafkaError::Broker { code, .. } if code.is_retriable() => unavailable(log, error),
         KrafkaError::Network(_) | KrafkaError::Timeout { .. } => unknown(log, error),
         _ => while_asking(log, error),
@@ -93,7 +91,7 @@ mod tests {
         for error in [broker(ErrorCode::UnknownMemberId), KrafkaError::illegal_state("no valid generation")] {
             assert!(matches!(of_commit("log", 3, error), LogError::Fenced { partition: 3, .. }));
         }
-        for code in [ErrorCode::IllegalGeneration, ErrorCode::RebalanceInProgress, ErrorCode::NotCoordinator] {
+        for code in [ErrorCode::StaleMemberEpoch, ErrorCode::RebalanceInProgress, ErrorCode::NotCoordinator] {
             assert!(matches!(of_commit("log", 0, broker(code)), LogError::Unavailable { .. }));
         }
         assert!(matches!(of_commit("log", 0, KrafkaError::timeout("commit")), LogError::Unknown { .. }));

@@ -19,5 +19,5 @@ mod settings;
 mod topic;
 
 pub use log::KafkaLog;
-pub use settings::{KafkaSettings, SaslMechanism, Security, Tls, TopicSettings};
+pub use settings::{KafkaSettings, Password, SaslMechanism, Security, Tls, TopicSettings};
 pub use topic::provision;

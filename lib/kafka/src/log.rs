@@ -99,7 +99,7 @@ impl Log for KafkaLog {
         let member = member.build().await.map_err(failed)?;
         member.subscribe([&self.topic]).await.map_err(failed)?;
         let start = Start::Committed { group: group.to_owned(), missing };
-        let keep_alive = client::heartbeat(&self.settings);
+        let keep_alive = client::keep_alive(&self.settings);
         Ok(Box::new(KafkaConsumer::new(member, changes, Arc::clone(&self.positions), start, keep_alive)))
     }
 
@@ -111,7 +111,7 @@ impl Log for KafkaLog {
         let partitions = from.iter().filter_map(|place| i32::try_from(place.partition).ok()).collect();
         reader.assign(&self.topic, partitions).await.map_err(failed)?;
         let start = Start::Given(from.iter().map(|place| (place.partition, place.offset)).collect());
-        let keep_alive = client::heartbeat(&self.settings);
+        let keep_alive = client::keep_alive(&self.settings);
         Ok(Box::new(KafkaConsumer::new(reader, Changes::default(), Arc::clone(&self.positions), start, keep_alive)))
     }
 }

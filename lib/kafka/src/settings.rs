@@ -17,8 +17,8 @@ pub struct KafkaSettings {
     pub request_timeout_ms: u64,
     /// How long records are tried before whether they are stored is not known; at least `request_timeout_ms` + 100.
     pub delivery_timeout_ms: u64,
-    /// After how long without a poll a member of a group is taken for dead; at least 1,000, and within `group.min.session.timeout.ms`
-    /// and `group.max.session.timeout.ms` of the brokers (6,000 to 1,800,000 where nothing else is configured).
+    /// After how long without a poll a member leaves its group; at least 1,000. Who dies without a word is missed after the brokers'
+    /// `group.consumer.session.timeout.ms`, which a client cannot change; it ought to be the same.
     pub session_timeout_ms: u64,
     /// Bytes of one record's key, headers and value; at least 1. The topic's `max.message.bytes` has to leave 1,024 more.
     pub record_bytes_max: usize,
@@ -153,16 +153,15 @@ mod tests {
 
     #[test]
     fn values_that_make_no_sense_are_named() {
-        let broken: [(fn(&mut KafkaSettings), &str); 5] = [
-            (|s| s.bootstrap = "kafka".to_owned(), "bootstrap"),
-            (|s| s.request_timeout_ms = 1, "request_timeout_ms"),
-            (|s| s.delivery_timeout_ms = 10_000, "delivery_timeout_ms"),
-            (|s| s.session_timeout_ms = u64::MAX, "session_timeout_ms"),
-            (|s| s.record_bytes_max = 0, "record_bytes_max"),
+        let good = KafkaSettings::default;
+        let broken = [
+            (KafkaSettings { bootstrap: "kafka".to_owned(), ..good() }, "bootstrap"),
+            (KafkaSettings { request_timeout_ms: 1, ..good() }, "request_timeout_ms"),
+            (KafkaSettings { delivery_timeout_ms: 10_000, ..good() }, "delivery_timeout_ms"),
+            (KafkaSettings { session_timeout_ms: u64::MAX, ..good() }, "session_timeout_ms"),
+            (KafkaSettings { record_bytes_max: 0, ..good() }, "record_bytes_max"),
         ];
-        for (change, named) in broken {
-            let mut settings = KafkaSettings::default();
-            change(&mut settings);
+        for (settings, named) in broken {
             let refused = settings.check().expect_err(named);
             assert!(refused.starts_with(named), "{refused}");
         }

@@ -1,6 +1,6 @@
 //! Which partitions a reader has, and what was read of them and not brought yet. Nothing here waits.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::mem;
 
 use worker::log::{Place, Polled, ReadRecord};
@@ -12,7 +12,8 @@ use crate::assignments::Change;
 pub(super) struct Held {
     /// Given to this reader; where they begin is not known yet.
     new: BTreeSet<u32>,
-    held: BTreeSet<u32>,
+    /// With the offset from which the next record comes.
+    held: BTreeMap<u32, u64>,
     paused: BTreeSet<u32>,
     waiting: VecDeque<ReadRecord>,
     /// What no poll has told yet.
@@ -40,7 +41,7 @@ impl Held {
         self.forget(partition);
         let told = !self.assigned.iter().any(|place| place.partition == partition);
         self.assigned.retain(|place| place.partition != partition);
-        if self.held.remove(&partition) && told {
+        if self.held.remove(&partition).is_some() && told {
             self.revoked.push(partition);
         }
     }
@@ -49,7 +50,7 @@ impl Held {
     pub(super) fn hold(&mut self, begin: Place) {
         self.new.remove(&begin.partition);
         self.forget(begin.partition);
-        self.held.insert(begin.partition);
+        self.held.insert(begin.partition, begin.offset);
         self.assigned.push(begin);
     }
 
@@ -62,11 +63,11 @@ impl Held {
     }
 
     pub(super) fn holds(&self, partition: u32) -> bool {
-        self.held.contains(&partition)
+        self.held.contains_key(&partition)
     }
 
     pub(super) fn all(&self) -> BTreeSet<u32> {
-        self.held.clone()
+        self.held.keys().copied().collect()
     }
 
     pub(super) fn paused(&self) -> BTreeSet<u32> {
@@ -74,15 +75,27 @@ impl Held {
     }
 
     pub(super) fn pause(&mut self, partitions: &[u32]) {
-        self.paused.extend(partitions.iter().filter(|partition| self.held.contains(partition)));
+        self.paused.extend(partitions.iter().filter(|partition| self.held.contains_key(partition)));
     }
 
     pub(super) fn resume(&mut self, partitions: &[u32]) {
         self.paused.retain(|partition| !partitions.contains(partition));
     }
 
-    pub(super) fn keep(&mut self, records: impl Iterator<Item = ReadRecord>) {
-        self.waiting.extend(records);
+    /// Keeps what was read. A record that stands before one that was read already is the end of it: the log has lost its end, and what
+    /// stands there now is something else. Answers where, and where the partition should have gone on.
+    pub(super) fn keep(&mut self, records: impl Iterator<Item = ReadRecord>) -> Result<(), (Place, u64)> {
+        for record in records {
+            let place = record.place;
+            if let Some(next) = self.held.get_mut(&place.partition) {
+                if place.offset < *next {
+                    return Err((place, *next));
+                }
+                *next = place.offset + 1;
+            }
+            self.waiting.push_back(record);
+        }
+        Ok(())
     }
 
     /// True when a poll would bring something, or has to find out where a partition begins.
@@ -110,7 +123,7 @@ impl Held {
     }
 
     fn flows(&self, record: &ReadRecord) -> bool {
-        self.held.contains(&record.place.partition) && !self.paused.contains(&record.place.partition)
+        self.held.contains_key(&record.place.partition) && !self.paused.contains(&record.place.partition)
     }
 }
 
@@ -147,7 +160,7 @@ mod tests {
     #[test]
     fn a_paused_partition_waits_in_order_and_does_not_stop_the_others() {
         let mut held = two();
-        held.keep([read(0, 0), read(1, 0), read(0, 1), read(1, 1)].into_iter());
+        held.keep([read(0, 0), read(1, 0), read(0, 1), read(1, 1)].into_iter()).expect("they go on");
         held.pause(&[0, 7]);
         assert_eq!(places(&held.bring(10)), [(1, 0), (1, 1)]);
         assert!(!held.has_something(), "the client has to be polled");
@@ -159,15 +172,22 @@ mod tests {
     #[test]
     fn what_is_taken_brings_nothing_any_more_and_is_told_once() {
         let mut held = two();
-        held.keep([read(0, 0), read(1, 0)].into_iter());
+        held.keep([read(0, 0), read(1, 0)].into_iter()).expect("they go on");
         held.pause(&[0]);
         held.note(vec![Change::Taken(0)]);
         assert_eq!((held.take_revoked(), held.take_revoked()), (vec![0], vec![]));
         assert_eq!(places(&held.bring(10)), [(1, 0)]);
         held.note(vec![Change::Given(0)]);
         held.hold(place(0, 5));
-        held.keep([read(0, 5)].into_iter());
+        held.keep([read(0, 5)].into_iter()).expect("they go on");
         assert_eq!(places(&held.bring(10)), [(0, 5)], "it is not paused any more");
+    }
+
+    #[test]
+    fn a_log_that_has_lost_its_end_is_noticed() {
+        let mut held = two();
+        held.keep([read(0, 0), read(0, 1), read(0, 7)].into_iter()).expect("gaps are no loss");
+        assert_eq!(held.keep([read(1, 0), read(0, 7)].into_iter()), Err((place(0, 7), 8)));
     }
 
     #[test]

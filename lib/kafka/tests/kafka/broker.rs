@@ -82,6 +82,11 @@ fn properties(port: u16, controller: u16, folder: &Path) -> String {
         "auto.create.topics.enable=false".to_owned(),
         "offsets.topic.replication.factor=1".to_owned(),
         "offsets.topic.num.partitions=1".to_owned(),
+        // A broker that was killed is let in again after the session of its former life.
+        "broker.session.timeout.ms=2000".to_owned(),
+        "broker.heartbeat.interval.ms=300".to_owned(),
+        "group.consumer.min.session.timeout.ms=1000".to_owned(),
+        "group.consumer.session.timeout.ms=3000".to_owned(),
         "group.consumer.min.heartbeat.interval.ms=100".to_owned(),
         "group.consumer.heartbeat.interval.ms=300".to_owned(),
     ]
