@@ -184,6 +184,17 @@ mod tests {
     }
 
     #[test]
+    fn what_came_before_the_beginning_was_known_is_not_brought() {
+        let mut held = Held::default();
+        held.note(vec![Change::Given(0)]);
+        held.keep([read(0, 2), read(0, 3)].into_iter()).expect("they go on");
+        assert!(held.bring(10).records.is_empty());
+        held.hold(place(0, 2));
+        held.keep([read(0, 2)].into_iter()).expect("they go on");
+        assert_eq!(places(&held.bring(10)), [(0, 2)]);
+    }
+
+    #[test]
     fn a_log_that_has_lost_its_end_is_noticed() {
         let mut held = two();
         held.keep([read(0, 0), read(0, 1), read(0, 7)].into_iter()).expect("gaps are no loss");

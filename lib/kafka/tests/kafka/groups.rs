@@ -106,7 +106,7 @@ async fn members_join_and_leave_at_random_and_every_record_is_seen() {
     let (log, reader) = (stage.log(4).await, stage.log(4).await);
     let writer = tokio::spawn(async move {
         let mut places = BTreeSet::new();
-        for batch in 0..150_u32 {
+        for batch in 0..250_u32 {
             places.extend(append(&log, (0..20).map(|n| record(&format!("{}", batch * 20 + n), "x")).collect()).await);
             sleep(Duration::from_millis(50)).await;
         }
@@ -115,16 +115,21 @@ async fn members_join_and_leave_at_random_and_every_record_is_seen() {
     let mut seen = BTreeSet::new();
     let mut members: Vec<Member> = Vec::new();
     while !writer.is_finished() {
-        match random.u32(0..20) {
-            0..2 if members.len() < 2 => members.push(join(&reader, &stage.topic).await),
-            2 if !members.is_empty() => {
+        match random.u32(0..4) {
+            0 if !members.is_empty() => {
                 let member = members.swap_remove(random.usize(..members.len()));
                 member.consumer.close().await.expect("it leaves");
             }
-            3 if !members.is_empty() => drop(members.swap_remove(random.usize(..members.len()))),
-            _ => poll_all(&mut members, &reader, &stage.topic, &mut seen, &mut random).await,
+            1 if !members.is_empty() => drop(members.swap_remove(random.usize(..members.len()))),
+            _ if members.len() < 2 => members.push(join(&reader, &stage.topic).await),
+            _ => {}
         }
-        tokio::task::yield_now().await;
+        // Long enough for a rebalance, or not.
+        let until = Instant::now() + Duration::from_millis(random.u64(0..1_500));
+        while Instant::now() < until {
+            poll_all(&mut members, &reader, &stage.topic, &mut seen, &mut random).await;
+            tokio::task::yield_now().await;
+        }
     }
     let appended = writer.await.expect("the writer");
     members.push(join(&reader, &stage.topic).await);
