@@ -7,7 +7,7 @@
 //! queue.sqlite       queues
 //! state.sqlite       small records
 //! live_ids/ limits/  LMDB environments
-//! messages/          LMDB environment, where what messages say was imported
+//! messages/          LMDB environment: what messages say, where that was imported or written
 //! log/NAME/          LMDB environments, one for each log
 //! writer.lock        locked shared by ordinary writers, exclusively by an import
 //! writers/PID.json   who writes; each is locked by its process while that lives

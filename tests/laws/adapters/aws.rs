@@ -76,7 +76,7 @@ pub(super) async fn queue(folder: &Path, way: Way) -> Result<SqsQueue, String> {
     answer.map_err(|e| format!("{e:?}"))
 }
 
-fn url(name: &str) -> Result<String, String> {
+pub(super) fn url(name: &str) -> Result<String, String> {
     std::env::var(name).map_err(|_| format!("{name} is not set"))
 }
 
@@ -99,7 +99,7 @@ fn service(url: &str, tries: u32) -> ServiceSettings {
 }
 
 /// What the names of tables and queues begin with: the folder's name, without what they cannot contain.
-fn prefix(folder: &Path) -> String {
+pub(super) fn prefix(folder: &Path) -> String {
     let name = folder.file_name().unwrap_or_default().to_string_lossy();
     name.chars().filter(char::is_ascii_alphanumeric).collect()
 }

@@ -5,6 +5,7 @@
 
 pub(crate) mod aws;
 mod embedded;
+mod kafka;
 mod sql;
 
 use std::path::PathBuf;
@@ -200,6 +201,7 @@ adapters! {
 adapters! {
     log: Arc<dyn Log>;
     lmdb(folder) => Ok(Arc::new(log(folder))), excepts no_law;
+    kafka(folder) => Ok(Arc::new(kafka::log(&folder).await?)), excepts no_law;
 }
 
 adapters! {
