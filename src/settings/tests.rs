@@ -196,7 +196,7 @@ fn a_key_is_explained_and_an_unknown_one_is_guessed() {
     let key = &explained.keys[0];
     assert_eq!((key.key.as_str(), key.range), ("workers.in_flight", Some((1, 100_000))));
     assert!(key.about.contains("at the same time"), "{}", key.about);
-    assert_eq!(explain(settings.layers(), "workers").expect("a section").keys.len(), 7);
+    assert_eq!(explain(settings.layers(), "workers").expect("a section").keys.len(), 8);
     let error = explain(settings.layers(), "worker.in_flight").err().expect("no such key").to_string();
     assert!(error.contains("did you mean workers.in_flight?"), "{error}");
 }
