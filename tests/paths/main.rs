@@ -6,5 +6,6 @@ mod conformance;
 mod consumer;
 mod handlers;
 mod lanes;
+mod leases;
 mod operate;
 mod read_model;

@@ -7,8 +7,9 @@
 //! | `p` | number | position in the log that the row was built from; none when it was imported |
 //! | `a`, `o` | number | author, and the author's organization |
 //! | `b` | text | body |
-//! | `e`, `ea` | number | position and instant (ms) of the last edit |
+//! | `ea` | number | instant (ms) of the last edit |
 //! | `d` | 1 | only on a tombstone, which has neither body nor `l` |
+//! | `da` | number | instant (ms) of the deletion |
 //! | `l` | number | the room again, only while the message is live |
 //!
 //! Names are short because every byte of an item is paid for. The index `live_ids` (`l`, `m`, keys only) is sparse: it holds live
@@ -16,6 +17,7 @@
 
 mod bodies;
 mod read;
+mod store;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -36,6 +38,8 @@ const AUTHOR: &str = "a";
 const AUTHOR_ORGANIZATION: &str = "o";
 const BODY: &str = "b";
 const TOMBSTONE: &str = "d";
+const EDITED_AT: &str = "ea";
+const DELETED_AT: &str = "da";
 
 /// Puts in one request: DynamoDB takes no more.
 const BATCH: usize = 25;
@@ -109,7 +113,10 @@ impl From<Unwritten> for PortError {
 /// How a message is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stored {
+    /// As an import left it.
     Live,
+    /// As the message path left it.
+    Placed,
     Deleted,
 }
 
@@ -125,7 +132,7 @@ impl DynamoDbMessages {
         Self { db }
     }
 
-    /// Writes messages over what is there, whatever their positions, but no live one over a tombstone: for an import, while
+    /// Writes messages over what is there, but no live one over a tombstone or over what a message path wrote: for an import, while
     /// nobody else writes. A row that says nothing but that there is a message (see [`MessageRow::bare`]) changes nothing where
     /// it is there. Costs a write unit for each KB of a row and one for its entry in the index, and for each room a look at what is
     /// there (half a read unit where the room is new). Of rows with the same id a tombstone counts, else the last.
@@ -148,6 +155,7 @@ impl DynamoDbMessages {
         distinct.retain(|key, row| match stored.get(key) {
             Some(Stored::Deleted) => row.tombstoned && !row.is_bare(),
             Some(Stored::Live) => row.tombstoned || !row.is_bare(),
+            Some(Stored::Placed) => row.tombstoned,
             None => true,
         });
         let rows: Vec<&MessageRow> = distinct.into_values().collect();
@@ -188,10 +196,11 @@ impl DynamoDbMessages {
             .query()
             .table_name(table)
             .key_condition_expression("#r = :room AND #m BETWEEN :oldest AND :newest")
-            .projection_expression("#m, #d")
+            .projection_expression("#m, #d, #p")
             .expression_attribute_names("#r", ROOM)
             .expression_attribute_names("#m", MESSAGE)
             .expression_attribute_names("#d", TOMBSTONE)
+            .expression_attribute_names("#p", POSITION)
             .expression_attribute_values(":room", number(room.get()))
             .expression_attribute_values(":oldest", number(oldest.get()))
             .expression_attribute_values(":newest", number(newest.get()))
@@ -214,8 +223,12 @@ impl DynamoDbMessages {
                 let id = fields.checked(MESSAGE, MessageId::new(fields.number(MESSAGE)?))?;
                 // What else stands between them may be any number of messages.
                 if ids.binary_search(&id).is_ok() {
-                    let deleted = fields.find_number(TOMBSTONE)?.is_some();
-                    found.push(((room, id), if deleted { Stored::Deleted } else { Stored::Live }));
+                    let stored = match (fields.find_number(TOMBSTONE)?, fields.find_number(POSITION)?) {
+                        (Some(_), _) => Stored::Deleted,
+                        (None, Some(_)) => Stored::Placed,
+                        (None, None) => Stored::Live,
+                    };
+                    found.push(((room, id), stored));
                 }
             }
             // A short page with a key is not the end.

@@ -29,6 +29,7 @@ pub mod policy;
 mod port;
 pub mod position;
 pub mod run;
+pub mod snowflake;
 pub mod time;
 pub mod visibility;
 
@@ -50,4 +51,5 @@ pub use policy::{Period, Policies, Policy};
 pub use port::{BoxError, PortError, PortResult};
 pub use position::Position;
 pub use run::RunId;
+pub use snowflake::{MessageIds, NoId, WriterNumber};
 pub use time::{Day, Epoch, Timestamp};

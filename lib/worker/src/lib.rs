@@ -4,6 +4,7 @@
 //! - [`Log`]: the port of ordered records in partitions
 //! - [`State`]: the port of small records that outlive a process
 //! - [`Consumer`]: the consume loop: bounded in flight, heartbeat, verdicts, attempts, orderly stop
+//! - [`Lease`]: a number that one process holds at a time
 //! - [`Backoff`]: delays between attempts, as a checked value
 //! - [`Pulse`]: signs of life
 //! - [`lanes`]: an ordered lane per key over a pool that finishes out of order
@@ -14,6 +15,7 @@ mod backoff;
 mod batcher;
 mod consumer;
 pub mod lanes;
+mod lease;
 pub mod log;
 mod pulse;
 pub mod queue;
@@ -25,6 +27,7 @@ pub use backoff::{Backoff, NotABackoff};
 pub use batcher::{Batcher, Batching};
 pub use consumer::{Consumer, ConsumerReport, ConsumerSettings};
 pub use lanes::{LaneLimits, LanePool, Lanes};
+pub use lease::{Lease, RenewError};
 pub use log::{Log, LogConsumer, LogError};
 pub use pulse::{Pulse, Rest};
 pub use queue::{Delivery, Depth, Outgoing, Queue, QueueError, QueueLimits, Receipt};

@@ -1,18 +1,20 @@
 //! Adapters of AWS, on servers that speak its protocols: `LANNER_TEST_DYNAMODB_URL`, `LANNER_TEST_SQS_URL` (`tests/servers`).
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use aws::{
-    Credentials, DynamoDb, DynamoDbMessages, DynamoDbSettings, MessageRow, RetrySettings, ServiceSettings, Sqs,
-    SqsQueue, SqsSettings, Tables, provision,
+    Credentials, DynamoDb, DynamoDbLiveIds, DynamoDbMessages, DynamoDbSettings, MessageRow, RetrySettings,
+    ServiceSettings, Sqs, SqsQueue, SqsSettings, Tables, provision,
 };
-use chat::{Message, MessageId, PortResult, RoomId};
+use chat::{Message, MessageId, NoHeads, PortResult, RoomId};
 use support::{Faults, FaultyProxy};
 
 use crate::live_ids::MessageWriter;
 use crate::messages::BodyWriter;
+use crate::messages::store::Store;
 use crate::random;
 use crate::suite::Law;
 
@@ -128,6 +130,16 @@ impl BodyWriter for DynamoDbMessages {
         };
         let rows: Vec<MessageRow> = messages.iter().map(row).collect();
         Ok(self.load(&rows).await?)
+    }
+}
+
+/// A message store, and what has to agree with it; heads are not kept there.
+pub(super) fn message_store(port: DynamoDbMessages, straight: DynamoDb) -> Store {
+    Store {
+        port: Arc::new(port),
+        live_ids: Arc::new(DynamoDbLiveIds::new(straight.clone())),
+        heads: Arc::new(NoHeads),
+        import: Arc::new(DynamoDbMessages::new(straight)),
     }
 }
 

@@ -167,6 +167,15 @@ adapters! {
     message_store: crate::messages::store::Store;
     lmdb(folder) => Ok(embedded::message_store(folder, |store| Arc::new(store))), excepts no_law;
     flaky_lmdb(folder) => Ok(embedded::message_store(folder, |store| Arc::new(flaky(store)))), excepts exact_laws;
+    dynamodb(folder) => {
+        let db = aws::dynamodb(&folder, aws::Way::Straight).await?;
+        Ok(aws::message_store(DynamoDbMessages::new(db.clone()), db))
+    }, excepts no_law;
+    faulty_dynamodb(folder) => {
+        let straight = aws::dynamodb(&folder, aws::Way::Straight).await?;
+        let faulty = aws::dynamodb(&folder, aws::FAULTY).await?;
+        Ok(aws::message_store(DynamoDbMessages::new(faulty), straight))
+    }, excepts exact_laws;
 }
 
 fn messages_of(db: DynamoDb) -> Prepared<dyn Messages, dyn BodyWriter> {

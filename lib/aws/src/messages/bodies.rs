@@ -8,7 +8,7 @@ use chat::{AccountId, MessageId, PortResult, RoomId};
 use futures::{StreamExt, TryStreamExt};
 use import::MessageBody;
 
-use super::{AUTHOR, BODY, DynamoDbMessages, INDEX_ROOM, MESSAGE, ROOM};
+use super::{AUTHOR, BODY, DynamoDbMessages, INDEX_ROOM, MESSAGE, POSITION, ROOM};
 use crate::dynamodb::{number, text};
 use crate::failed::Failed;
 
@@ -16,7 +16,8 @@ use crate::failed::Failed;
 const BODIES: usize = 1_024;
 
 impl DynamoDbMessages {
-    /// Writes authors and bodies into messages that are live here; of several for one message the last. Others are left out.
+    /// Writes authors and bodies into messages that are live here, as an import left them; of several for one message the last. Others
+    /// are left out.
     /// Costs a write unit for each KB of a row, also where the message is not there.
     ///
     /// # Errors
@@ -48,7 +49,8 @@ impl DynamoDbMessages {
                 None => "SET #b = :body REMOVE #a",
             })
             // Only what is live stands in the index.
-            .condition_expression("attribute_exists(#l)")
+            .condition_expression("attribute_exists(#l) AND attribute_not_exists(#p)")
+            .expression_attribute_names("#p", POSITION)
             .expression_attribute_names("#b", BODY)
             .expression_attribute_names("#a", AUTHOR)
             .expression_attribute_names("#l", INDEX_ROOM)

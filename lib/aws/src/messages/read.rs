@@ -19,15 +19,14 @@ use crate::provision::unbuilt;
 const KEYS: usize = 100;
 
 impl DynamoDbMessages {
-    fn table(&self) -> &str {
+    pub(super) fn table(&self) -> &str {
         &self.db.settings().tables.messages
     }
 
     /// An item as a message; `None` where nothing but its id is known.
     fn decode(&self, item: &Item) -> PortResult<Option<Message>> {
         let fields = Fields { table: self.table(), item };
-        let room = fields.checked(ROOM, RoomId::new(fields.number(ROOM)?))?;
-        let id = fields.checked(MESSAGE, MessageId::new(fields.number(MESSAGE)?))?;
+        let (room, id) = self.key(item)?;
         if fields.find_number(TOMBSTONE)?.is_some() {
             return Ok(Some(Message { room, id, content: None }));
         }
@@ -39,7 +38,24 @@ impl DynamoDbMessages {
         Ok(Some(Message { room, id, content: Some(content) }))
     }
 
-    async fn get_batch(&self, ids: &[(RoomId, MessageId)]) -> PortResult<Vec<Message>> {
+    /// The items of messages, those that there are.
+    pub(super) async fn items(&self, ids: &[(RoomId, MessageId)]) -> PortResult<HashMap<(RoomId, MessageId), Item>> {
+        let distinct: BTreeSet<(RoomId, MessageId)> = ids.iter().copied().collect();
+        let distinct: Vec<_> = distinct.into_iter().collect();
+        let batches: Vec<_> = distinct.chunks(KEYS).map(|batch| self.get_batch(batch)).collect();
+        let found = futures::stream::iter(batches).buffer_unordered(self.db.settings().requests_max.max(1));
+        let found: Vec<Item> = found.try_concat().await?;
+        let keyed = |item: Item| Ok((self.key(&item)?, item));
+        found.into_iter().map(keyed).collect()
+    }
+
+    fn key(&self, item: &Item) -> PortResult<(RoomId, MessageId)> {
+        let fields = Fields { table: self.table(), item };
+        let room = fields.checked(ROOM, RoomId::new(fields.number(ROOM)?))?;
+        Ok((room, fields.checked(MESSAGE, MessageId::new(fields.number(MESSAGE)?))?))
+    }
+
+    async fn get_batch(&self, ids: &[(RoomId, MessageId)]) -> PortResult<Vec<Item>> {
         let key = |&(room, id): &(RoomId, MessageId)| {
             Item::from([(ROOM.to_owned(), number(room.get())), (MESSAGE.to_owned(), number(id.get()))])
         };
@@ -60,21 +76,15 @@ impl DynamoDbMessages {
         });
         let failed = |failed: Failed| failed.port_error(&format!("table {}", self.table()));
         found_all.await.map_err(|(_, e)| failed(e))?;
-        let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
-        found.iter().filter_map(|item| self.decode(item).transpose()).collect()
+        Ok(found.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 #[async_trait]
 impl Messages for DynamoDbMessages {
     async fn get(&self, ids: &[(RoomId, MessageId)]) -> PortResult<Vec<Option<Message>>> {
-        let distinct: BTreeSet<(RoomId, MessageId)> = ids.iter().copied().collect();
-        let distinct: Vec<_> = distinct.into_iter().collect();
-        let batches: Vec<_> = distinct.chunks(KEYS).map(|batch| self.get_batch(batch)).collect();
-        let found = futures::stream::iter(batches).buffer_unordered(self.db.settings().requests_max.max(1));
-        let found: Vec<Message> = found.try_concat().await?;
-        let found: HashMap<_, _> = found.into_iter().map(|message| ((message.room, message.id), message)).collect();
-        Ok(ids.iter().map(|id| found.get(id).cloned()).collect())
+        let found = self.items(ids).await?;
+        ids.iter().map(|id| found.get(id).map(|item| self.decode(item)).transpose().map(Option::flatten)).collect()
     }
 
     async fn page(&self, request: &MessagePageRequest) -> PortResult<MessagePage> {

@@ -64,6 +64,7 @@ struct Run<'a, K, T> {
     commit_at: Option<Instant>,
     failures: u32,
     poll_at: Option<Instant>,
+    records: metrics::Counter,
 }
 
 impl<K, T> LaneConsumer<K, T>
@@ -102,7 +103,8 @@ where
         let consumer = self.log.join(self.group, self.missing).await.map_err(|error| cause(&error))?;
         let pool = LanePool::new(self.settings.pool, Arc::clone(&self.work), Arc::clone(&self.parking));
         let (uncommitted, commit_at, failures, poll_at) = (BTreeMap::new(), None, 0, None);
-        let mut run = Run { of: self, consumer, pool, uncommitted, commit_at, failures, poll_at };
+        let records = metrics::counter!("lanner_log_records_total", "job" => self.group);
+        let mut run = Run { of: self, consumer, pool, uncommitted, commit_at, failures, poll_at, records };
         run.until_stopped(context).await?;
         run.drain(context).await;
         run.commit().await?;
@@ -177,6 +179,7 @@ where
 
     fn push(&mut self, record: ReadRecord) -> Result<(), Cause> {
         let Place { partition, offset } = record.place;
+        self.records.increment(1);
         match self.pool.push(partition, offset, self.of.deal.deal(record)) {
             // What the log brings again was taken already; what is not held is somebody else's.
             Ok(()) | Err(PushError::Backwards { .. } | PushError::NotAssigned(_)) => Ok(()),
@@ -204,6 +207,7 @@ where
 
     async fn commit(&mut self) -> Result<(), Cause> {
         self.commit_at = None;
+        measure(self.of.group, self.pool.counts());
         if self.uncommitted.is_empty() {
             return Ok(());
         }
@@ -236,6 +240,15 @@ async fn poll(
         tokio::time::sleep_until(at).await;
     }
     consumer.poll(max.max(1), wait).await
+}
+
+fn measure(job: &'static str, counts: LaneCounts) {
+    let LaneCounts { ready, in_flight, waiting, parked, held, .. } = counts;
+    let states = [("ready", ready), ("in_flight", in_flight), ("waiting", waiting), ("parked", parked)];
+    for (state, lanes) in states {
+        metrics::gauge!("lanner_lanes", "job" => job, "state" => state).set(lanes as f64);
+    }
+    metrics::gauge!("lanner_log_records_held", "job" => job).set(held as f64);
 }
 
 fn cause(error: &LogError) -> Cause {

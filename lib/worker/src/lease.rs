@@ -1,0 +1,147 @@
+//! A lease on one of several numbers, in [`State`]: held by one process at a time, for as long as it is renewed.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::state::{Expected, RecordVersion, State, StateError, Write};
+
+/// How much earlier than the record the holder takes its lease for over, as a part of its life: clocks do not run quite alike.
+const MARGIN: u32 = 4;
+
+/// A lease that was taken. It is over when it is not renewed in time; whoever works under it asks [`Lease::is_valid`] before every effect
+/// that needs it.
+#[derive(Debug)]
+pub struct Lease {
+    name: &'static str,
+    number: u32,
+    /// Random: a process that comes back is somebody else.
+    holder: [u8; 8],
+    version: RecordVersion,
+    lives_for: Duration,
+    valid_until: Instant,
+}
+
+/// Why a lease is not renewed.
+#[derive(Debug, thiserror::Error)]
+pub enum RenewError {
+    /// Somebody else holds the number, or may: it is over.
+    #[error("the lease on {name} {number} is lost")]
+    Lost {
+        /// What is leased.
+        name: &'static str,
+        /// Which number.
+        number: u32,
+    },
+    /// Not this time: try again while it is valid.
+    #[error(transparent)]
+    State(#[from] StateError),
+}
+
+impl Lease {
+    /// Takes one of the numbers below `numbers` that nobody holds, any of them; `None` when all are held. The record is `NAME/NUMBER`.
+    pub async fn take(
+        state: &dyn State,
+        name: &'static str,
+        numbers: u32,
+        lives_for: Duration,
+    ) -> Result<Option<Self>, StateError> {
+        let (first, holder) = (fastrand::u32(..numbers.max(1)), fastrand::u64(..).to_be_bytes());
+        for number in (0..numbers).map(|step| (first + step) % numbers) {
+            let asked = Instant::now();
+            let taken = match put(state, name, number, &holder, Expected::Nothing, lives_for).await {
+                Ok(version) => Some(version),
+                Err(StateError::Conflict { .. }) => held_by(state, name, number, &holder).await?,
+                Err(error) if error.is_temporary() => match held_by(state, name, number, &holder).await? {
+                    Some(version) => Some(version),
+                    None => return Err(error),
+                },
+                Err(error) => return Err(error),
+            };
+            if let Some(version) = taken {
+                let valid_until = valid_until(asked, lives_for);
+                return Ok(Some(Self { name, number, holder, version, lives_for, valid_until }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The number.
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// Whether nobody else can hold it now.
+    pub fn is_valid(&self) -> bool {
+        Instant::now() < self.valid_until
+    }
+
+    /// Until when nobody else can hold it, unless it is renewed before.
+    pub fn valid_until(&self) -> Instant {
+        self.valid_until
+    }
+
+    /// When to renew it: a third of its life after the last time.
+    pub fn renew_every(&self) -> Duration {
+        self.lives_for / 3
+    }
+
+    /// Holds it for another life.
+    pub async fn renew(&mut self, state: &dyn State) -> Result<(), RenewError> {
+        let (name, number) = (self.name, self.number);
+        let asked = Instant::now();
+        let expected = Expected::Version(self.version);
+        self.version = match put(state, name, number, &self.holder, expected, self.lives_for).await {
+            Ok(version) => version,
+            // Perhaps the last answer was lost.
+            Err(StateError::Conflict { .. }) => {
+                let held = held_by(state, name, number, &self.holder).await?;
+                let version =
+                    held.filter(|version| *version != self.version).ok_or(RenewError::Lost { name, number })?;
+                put(state, name, number, &self.holder, Expected::Version(version), self.lives_for).await?
+            }
+            Err(error) => return Err(error.into()),
+        };
+        self.valid_until = valid_until(asked, self.lives_for);
+        Ok(())
+    }
+
+    /// Gives it back, so that another can take it at once.
+    pub async fn release(self, state: &dyn State) -> Result<(), StateError> {
+        match state.delete(&key(self.name, self.number), Some(self.version)).await {
+            Err(StateError::Conflict { .. }) => Ok(()),
+            released => released,
+        }
+    }
+}
+
+fn key(name: &str, number: u32) -> String {
+    format!("{name}/{number}")
+}
+
+fn valid_until(asked: Instant, lives_for: Duration) -> Instant {
+    asked + lives_for - lives_for / MARGIN
+}
+
+async fn put(
+    state: &dyn State,
+    name: &str,
+    number: u32,
+    holder: &[u8],
+    expected: Expected,
+    lives_for: Duration,
+) -> Result<RecordVersion, StateError> {
+    let key = key(name, number);
+    state.put(Write { key: &key, value: holder, expected, lives_for: Some(lives_for) }).await
+}
+
+/// The version of the record, if it is this holder's.
+async fn held_by(
+    state: &dyn State,
+    name: &str,
+    number: u32,
+    holder: &[u8],
+) -> Result<Option<RecordVersion>, StateError> {
+    let record = state.get(&key(name, number)).await?;
+    Ok(record.filter(|record| record.value == holder).map(|record| record.version))
+}
