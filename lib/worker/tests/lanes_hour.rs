@@ -196,13 +196,15 @@ impl Deal<u32, u64> for Numbers {
 struct Handled {
     faults: Arc<Faults>,
     first: Mutex<BTreeMap<u32, Vec<u64>>>,
+    /// The key whose receiver is down: its lane parks.
+    down: Mutex<Option<u32>>,
 }
 
 #[async_trait]
 impl LaneWork<u32, u64> for Handled {
     async fn handle(&self, key: &u32, item: &u64, _: u32) -> LaneVerdict {
         tokio::time::sleep(ms(fastrand::u64(1..100))).await;
-        if self.faults.strike(50).await.is_err() {
+        if *locked(&self.down) == Some(*key) || self.faults.strike(50).await.is_err() {
             return LaneVerdict::Again { after: None, cause: Cause::new("down", "on purpose") };
         }
         let mut first = locked(&self.first);
@@ -254,7 +256,7 @@ async fn an_hour() {
     let log = Shared(Arc::new(Memory { faults: Arc::clone(&faults), ..Memory::default() }));
     let (records, stop) = (Arc::<Records>::default(), CancellationToken::new());
     *locked(&records.fails) = 5;
-    let handled = Arc::new(Handled { faults: Arc::clone(&faults), first: Mutex::default() });
+    let handled = Arc::new(Handled { faults: Arc::clone(&faults), first: Mutex::default(), down: Mutex::default() });
     let tree = tree(consumer(&log, &records, &handled));
     let vitals = tree.vitals();
     let load = async {
@@ -266,8 +268,12 @@ async fn an_hour() {
             let record = LogRecord { key: key.to_string().into_bytes(), headers: Vec::new(), value };
             log.append(vec![record]).await.expect("appended");
             *number += 1;
+            if fastrand::u32(0..100) == 0 {
+                *locked(&handled.down) = Some(fastrand::u32(0..KEYS));
+            }
             tokio::time::sleep(ms(fastrand::u64(0..400))).await;
         }
+        *locked(&handled.down) = None;
         *locked(&faults.are_over) = true;
         *locked(&records.fails) = 0;
         let ends = locked(&log.0.records).iter().map(|(partition, all)| (*partition, all.len() as u64)).collect();

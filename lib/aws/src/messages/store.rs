@@ -84,8 +84,9 @@ impl DynamoDbMessages {
                 .condition_expression("attribute_not_exists(#p) AND attribute_not_exists(#d) AND attribute_exists(#b)")
                 .expression_attribute_names("#b", BODY),
             Expected::At(position) => put
-                .condition_expression("#p = :p AND attribute_not_exists(#d)")
-                .expression_attribute_values(":p", number(position.get())),
+                .condition_expression("#p = :p AND #p < :new AND attribute_not_exists(#d)")
+                .expression_attribute_values(":p", number(position.get()))
+                .expression_attribute_values(":new", number(change.state.position.map_or(0, Position::get))),
         };
         let answer = self.db.call(|| {
             let put = put.clone();
