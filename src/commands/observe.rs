@@ -6,7 +6,7 @@ use std::time::Duration;
 use telemetry::{Health, Metrics, Stale};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use worker::supervisor::{Child, Context, Measured, Outcome, Phase, Policy, Tree};
+use worker::supervisor::{Child, Context, Measured, Outcome, Phase, Policy, RestartLimit, Tree};
 use worker::{Backoff, Cause, Pulse, Queue};
 
 use super::App;
@@ -122,11 +122,11 @@ impl Beside {
     }
 }
 
-/// 100 ms to 10 s, for as long as it takes: no job ends because nobody can ask how it is.
+/// 100 ms to 10 s, and a limit that these delays never reach: no job ends because nobody can ask how it is.
 fn policy() -> Policy {
     #[expect(clippy::expect_used, reason = "the numbers stand right here")]
     let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10), 0.3).expect("checked numbers");
-    Policy::new(backoff)
+    Policy { limit: RestartLimit { max: 100, within: Duration::from_secs(600) }, ..Policy::new(backoff) }
 }
 
 /// Answers probes until stopped. The socket outlives a run: nobody who asks meanwhile is refused.

@@ -55,6 +55,7 @@ fn what_is_wrong_is_named() {
         ("[workers]\nin_flight = 0", "line 2: workers.in_flight is 0: it must be from 1 to 100000"),
         ("[workers]\nbackoff_min_ms = 0", "workers.backoff_min_ms is 0"),
         ("[workers]\nbackoff_min_ms = 70000", "backoff_min_ms and workers.backoff_max_ms"),
+        ("[http]\nstale_after_ms = 120000", "http.stale_after_ms = 120000 is not above workers.hang_after_ms = 120000"),
         ("[log]\nformat = \"jsn\"", "log.format is \"jsn\": did you mean json?"),
         ("[retention]\nruns = \"35\"", "retention.runs"),
         ("[retention]\nruns = \"35s\"", "must be 1d or more"),

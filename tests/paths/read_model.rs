@@ -12,7 +12,6 @@ use chat::{
 };
 use embedded::{
     Access, DataDir, LmdbLog, LmdbMessageStore, LmdbMessages, MapSize, PackedIndex, SqliteDirectory, SqliteLedger,
-    SqliteState,
 };
 use import::Account;
 use jobs::messages::build_read_model::{self, Settings};
@@ -35,7 +34,6 @@ struct Setup {
     store: LmdbMessageStore,
     directory: SqliteDirectory,
     ledger: SqliteLedger,
-    state: SqliteState,
     _folder: TempDir,
 }
 
@@ -58,7 +56,6 @@ impl Setup {
             store: LmdbMessageStore::new(messages, index),
             directory,
             ledger: SqliteLedger::open(&data).await.expect("a ledger"),
-            state: SqliteState::open(&data).await.expect("a state"),
             _folder: folder,
         }
     }
@@ -73,7 +70,6 @@ impl Setup {
             memberships: Arc::new(Flaky::new(self.directory.clone(), faults.of_port(3))),
             heads: Arc::new(NoHeads),
             ledger: Arc::new(Flaky::new(self.ledger.clone(), faults.of_port(4))),
-            state: Arc::new(Flaky::new(self.state.clone(), faults.of_port(5))),
             epoch: Epoch::default(),
         }
     }

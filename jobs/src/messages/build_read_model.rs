@@ -13,8 +13,7 @@ use chat::event::{Decoded, Event, What, decode};
 use chat::message::{Fold, Verdict};
 use chat::{Applied, Day, MessageId, MessageStore, PortError, PortResult, Position, RoomId};
 use worker::lanes::{
-    Deal, LaneConsumer, LaneConsumerSettings, LanePoolSettings, LaneVerdict, LaneWork, NotLaneLimits, Parcels,
-    StateParking,
+    Deal, LaneConsumer, LaneConsumerSettings, LanePoolSettings, LaneVerdict, LaneWork, NoParking, NotLaneLimits,
 };
 use worker::log::{LogRecord, Missing, ReadRecord};
 use worker::{Backoff, Batcher, Batching, Cause, LaneLimits, LogError};
@@ -101,7 +100,8 @@ pub fn consumer(
         stop_grace: settings.stop_grace,
     };
     let work = Arc::new(BuildReadModel::new(ports, settings));
-    let parking = Arc::new(StateParking::new(Arc::clone(&ports.state), NAME, NotParked));
+    // There is nobody else to read what a lane holds: it waits.
+    let parking = Arc::new(NoParking);
     Ok(LaneConsumer::new(Arc::clone(&ports.events), NAME, missing, lanes, Arc::new(ByRoom), work, parking))
 }
 
@@ -122,27 +122,6 @@ impl Deal<RoomId, Item> for ByRoom {
         // What has no room's key is nobody's: one lane for all of that.
         let room = std::str::from_utf8(key).ok().and_then(|room| room.parse().ok()).unwrap_or(RoomId::from_bits(0));
         vec![(room, Item { read, decoded })]
-    }
-}
-
-/// Lanes of this job wait, they do not park: there is nobody else to read what they hold.
-struct NotParked;
-
-impl Parcels<RoomId, Item> for NotParked {
-    fn key_words(&self, room: &RoomId) -> String {
-        room.to_string()
-    }
-
-    fn read_key(&self, words: &str) -> Result<RoomId, Cause> {
-        words.parse().map_err(|_| Cause::new("corrupt", format!("{words:?} is no room")))
-    }
-
-    fn item_bytes(&self, _: &Item) -> Vec<u8> {
-        Vec::new()
-    }
-
-    fn read_item(&self, _: &[u8]) -> Result<Item, Cause> {
-        Err(Cause::new("corrupt", "lanes of this job are not parked"))
     }
 }
 

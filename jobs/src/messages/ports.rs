@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chat::{Epoch, Heads, Ledger, Memberships, MessageStore};
-use worker::{Log, State};
+use worker::Log;
 
 /// The log of events: what was accepted, in the order of each room.
 pub const EVENT_LOG: &str = "events";
@@ -25,8 +25,6 @@ pub struct MessagePorts {
     pub heads: Arc<dyn Heads>,
     /// What cannot be read is put aside there.
     pub ledger: Arc<dyn Ledger>,
-    /// Small records.
-    pub state: Arc<dyn State>,
     /// The epoch of the store's message ids.
     pub epoch: Epoch,
 }

@@ -5,8 +5,10 @@ use std::future::Future;
 use std::sync::Arc;
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::put_item::builders::PutItemFluentBuilder;
 use aws_sdk_dynamodb::primitives::Blob;
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure};
 use chat::{PortError, PortResult};
 use tokio::sync::Semaphore;
 
@@ -98,6 +100,29 @@ impl DynamoDb {
         }
     }
 
+    /// Puts an item, on whatever condition the request has.
+    pub(crate) async fn put(&self, put: PutItemFluentBuilder) -> Result<Put, Failed> {
+        let put = put
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total);
+        self.call(|| {
+            let put = put.clone();
+            async move {
+                match put.send().await {
+                    Ok(answer) => {
+                        self.wrote(answer.consumed_capacity().and_then(|capacity| capacity.capacity_units()));
+                        Ok(Put::Done)
+                    }
+                    Err(error) => match error.as_service_error() {
+                        Some(PutItemError::ConditionalCheckFailedException(e)) => Ok(Put::Refused(e.item().cloned())),
+                        _ => Err(Failed::from(error)),
+                    },
+                }
+            }
+        })
+        .await
+    }
+
     pub(crate) fn read(&self, units: Option<f64>) -> f64 {
         let units = units.unwrap_or(0.0);
         self.0.retry.meter().read(units);
@@ -107,6 +132,14 @@ impl DynamoDb {
     pub(crate) fn wrote(&self, units: Option<f64>) {
         self.0.retry.meter().write(units.unwrap_or(0.0));
     }
+}
+
+/// What became of an item that was put on a condition.
+pub(crate) enum Put {
+    /// It is there.
+    Done,
+    /// The condition does not hold: this is there. It can be the very same item, put by a try whose answer was lost.
+    Refused(Option<Item>),
 }
 
 /// How many entries a batch has.

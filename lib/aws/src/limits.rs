@@ -10,15 +10,13 @@ mod row;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use async_trait::async_trait;
-use aws_sdk_dynamodb::types::{
-    AttributeValue, KeysAndAttributes, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure,
-};
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnConsumedCapacity};
 use chat::{LimitRow, Limits, OrganizationId, PortError, PortResult, PutOutcome};
 use futures::future::try_join_all;
 use futures::{StreamExt, TryStreamExt};
 
 use crate::DynamoDb;
-use crate::dynamodb::{Item, Size, number, text};
+use crate::dynamodb::{Item, Put, Size, number, text};
 use crate::failed::Failed;
 
 pub(crate) const SHARD: &str = "shard";
@@ -40,7 +38,7 @@ pub struct DynamoDbLimits {
 }
 
 /// What became of a conditional put.
-enum Put {
+enum Written {
     Done,
     /// Another row stands there by now.
     Beaten(Option<LimitRow>),
@@ -85,10 +83,10 @@ impl DynamoDbLimits {
                 return Ok(outcome);
             }
             match self.put_over(&row, stored.as_ref()).await? {
-                Put::Done => {}
+                Written::Done => {}
                 // An answer was lost, and this is our own row.
-                Put::Beaten(Some(current)) if current == row => {}
-                Put::Beaten(current) => {
+                Written::Beaten(Some(current)) if current == row => {}
+                Written::Beaten(current) => {
                     *stored = current;
                     continue;
                 }
@@ -101,17 +99,10 @@ impl DynamoDbLimits {
     }
 
     /// Writes a row if what is stored is still `over`.
-    async fn put_over(&self, row: &LimitRow, over: Option<&LimitRow>) -> PortResult<Put> {
+    async fn put_over(&self, row: &LimitRow, over: Option<&LimitRow>) -> PortResult<Written> {
         let mut item = row::encode(row);
         item.extend(key(row.organization));
-        let put = self
-            .db
-            .client()
-            .put_item()
-            .table_name(self.table())
-            .set_item(Some(item))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .return_consumed_capacity(ReturnConsumedCapacity::Total);
+        let put = self.db.client().put_item().table_name(self.table()).set_item(Some(item));
         let put = match over {
             None => put.condition_expression("attribute_not_exists(organization)"),
             Some(over) => put
@@ -124,26 +115,9 @@ impl DynamoDbLimits {
                 .expression_attribute_values(":at", number(over.version.collected_at.as_millis()))
                 .expression_attribute_values(":run", text(over.run.as_str())),
         };
-        let answer = self.db.call(|| {
-            let put = put.clone();
-            async move {
-                match put.send().await {
-                    Ok(answer) => {
-                        self.db.wrote(answer.consumed_capacity().and_then(|capacity| capacity.capacity_units()));
-                        Ok(Ok(()))
-                    }
-                    Err(error) => match error.as_service_error() {
-                        Some(aws_sdk_dynamodb::operation::put_item::PutItemError::ConditionalCheckFailedException(
-                            e,
-                        )) => Ok(Err(e.item().cloned())),
-                        _ => Err(Failed::from(error)),
-                    },
-                }
-            }
-        });
-        match answer.await.map_err(|failed| self.failed(failed))? {
-            Ok(()) => Ok(Put::Done),
-            Err(current) => Ok(Put::Beaten(current.map(|item| self.decode(&item)).transpose()?)),
+        match self.db.put(put).await.map_err(|failed| self.failed(failed))? {
+            Put::Done => Ok(Written::Done),
+            Put::Refused(current) => Ok(Written::Beaten(current.map(|item| self.decode(&item)).transpose()?)),
         }
     }
 

@@ -7,14 +7,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
-use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::types::{ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure};
+use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
 use chat::{PortError, PortResult};
 use worker::state::{Write, check_key, check_prefix, check_value};
 use worker::{Expected, Record, RecordVersion, State, StateError};
 
 use crate::DynamoDb;
-use crate::dynamodb::{Fields, Item, bytes, number, text};
+use crate::dynamodb::{Fields, Item, Put, bytes, number, text};
 use crate::failed::Failed;
 
 pub(crate) const FAMILY: &str = "family";
@@ -28,13 +27,6 @@ const VERSION: &str = "version";
 #[derive(Clone, Debug)]
 pub struct DynamoDbState {
     db: DynamoDb,
-}
-
-/// What became of a conditional write.
-enum Conditional {
-    Done,
-    /// The condition did not hold; what is there instead.
-    Failed(Option<Item>),
 }
 
 impl DynamoDbState {
@@ -126,9 +118,7 @@ impl State for DynamoDbState {
             .item(FAMILY, text(family))
             .item(NAME, text(name))
             .item(VALUE, bytes(write.value))
-            .item(VERSION, number(version.bits()))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .return_consumed_capacity(ReturnConsumedCapacity::Total);
+            .item(VERSION, number(version.bits()));
         if let Some(lives_for) = write.lives_for {
             let at_ms = unix_ms().saturating_add(u64::try_from(lives_for.as_millis()).unwrap_or(u64::MAX));
             put = put.item(EXPIRES_AT_MS, number(at_ms)).item(EXPIRES_AT, number(at_ms.div_ceil(1_000)));
@@ -147,28 +137,11 @@ impl State for DynamoDbState {
                 .expression_attribute_values(":expected", number(expected.bits()))
                 .expression_attribute_values(":now", number(unix_ms())),
         };
-        let answer = self.db.call(|| {
-            let put = put.clone();
-            async move {
-                match put.send().await {
-                    Ok(answer) => {
-                        self.db.wrote(answer.consumed_capacity().and_then(|capacity| capacity.capacity_units()));
-                        Ok(Conditional::Done)
-                    }
-                    Err(error) => match error.as_service_error() {
-                        Some(PutItemError::ConditionalCheckFailedException(e)) => {
-                            Ok(Conditional::Failed(e.item().cloned()))
-                        }
-                        _ => Err(Failed::from(error)),
-                    },
-                }
-            }
-        });
-        match answer.await.map_err(|failed| self.failed(failed))? {
-            Conditional::Done => Ok(version),
+        match self.db.put(put).await.map_err(|failed| self.failed(failed))? {
+            Put::Done => Ok(version),
             // An answer was lost, and this is our own record.
-            Conditional::Failed(Some(item)) if self.decode(&item)?.version == version => Ok(version),
-            Conditional::Failed(_) => Err(StateError::Conflict { key: write.key.to_owned() }),
+            Put::Refused(Some(item)) if self.decode(&item)?.version == version => Ok(version),
+            Put::Refused(_) => Err(StateError::Conflict { key: write.key.to_owned() }),
         }
     }
 

@@ -4,10 +4,15 @@
 //! nobody. Ports take batches; handlers think of one task; this stands between them.
 
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use futures::FutureExt;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
+use tracing::error;
+
+use crate::Cause;
 
 /// Collects single calls into batches. Cloning gives another handle to the same batches.
 #[derive(Debug)]
@@ -42,9 +47,9 @@ impl Batching {
 impl<I: Send + 'static, O: Send + 'static> Batcher<I, O> {
     /// Starts a task that flushes batches one after the other. `flush` must answer each entry, in order. The task ends when
     /// the last handle is dropped, after everything handed over has been flushed.
-    pub fn start<F, Fut>(batching: Batching, flush: F) -> Self
+    pub fn start<F, Fut>(batching: Batching, mut flush: F) -> Self
     where
-        F: Fn(Vec<I>) -> Fut + Send + 'static,
+        F: FnMut(Vec<I>) -> Fut + Send + 'static,
         Fut: Future<Output = Vec<O>> + Send,
     {
         let max = batching.max.max(1);
@@ -59,7 +64,13 @@ impl<I: Send + 'static, O: Send + 'static> Batcher<I, O> {
                 }
                 fill(&mut waiting, &mut batch, max, batching.linger).await;
                 let (entries, answers): (Vec<I>, Vec<oneshot::Sender<O>>) = batch.into_iter().unzip();
-                for (answer, outcome) in answers.into_iter().zip(flush(entries).await) {
+                // A panic is this batch's alone: without a task to flush the next ones the whole process would be of no use.
+                let flushed = AssertUnwindSafe(async { flush(entries).await }).catch_unwind().await;
+                let outcomes = flushed.unwrap_or_else(|panic| {
+                    error!(error = Cause::of_panic(&*panic).error, "a batch call panicked");
+                    Vec::new()
+                });
+                for (answer, outcome) in answers.into_iter().zip(outcomes) {
                     // Nobody listens any more when the caller was cancelled; the effect stands.
                     let _ = answer.send(outcome);
                 }
@@ -68,7 +79,7 @@ impl<I: Send + 'static, O: Send + 'static> Batcher<I, O> {
         Self { calls }
     }
 
-    /// Hands over one entry and waits for its answer. `None` when the flushing task died or did not answer the entry.
+    /// Hands over one entry and waits for its answer. `None` when the flush panicked or did not answer the entry.
     pub async fn call(&self, entry: I) -> Option<O> {
         let (answer, answered) = oneshot::channel();
         self.calls.send((entry, answer)).await.ok()?;
@@ -127,9 +138,18 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_flush_that_dies_answers_none_to_all() {
-        let batcher: Batcher<u64, u64> = Batcher::start(Batching::up_to(10), |_| async { panic!("on purpose") });
-        assert_eq!(batcher.call(1).await, None);
-        assert_eq!(batcher.call(1).await, None);
+    async fn a_flush_that_panics_answers_none_to_its_batch_and_the_next_ones_are_flushed() {
+        let batcher: Batcher<u64, u64> = Batcher::start(Batching::up_to(10), |entries: Vec<u64>| {
+            // At once, or once it is awaited.
+            assert_ne!(entries[0], 0, "on purpose");
+            async move {
+                assert_ne!(entries[0], 1, "on purpose");
+                entries
+            }
+        });
+        for entry in [0, 1, 0] {
+            assert_eq!(batcher.call(entry).await, None);
+        }
+        assert_eq!(batcher.call(2).await, Some(2));
     }
 }

@@ -26,7 +26,7 @@ mod window;
 
 pub use consumer::{Deal, LaneConsumer, LaneConsumerSettings};
 pub use limits::{LaneLimits, NotLaneLimits};
-pub use parking::{Parcels, Parking, StateParking};
+pub use parking::{NoParking, Parcels, Parking, StateParking};
 pub use partition::{PartitionProgress, PushError};
 pub use pool::{LanePool, LanePoolSettings, LaneVerdict, LaneWork};
 pub use structure::{LaneCounts, Lanes};

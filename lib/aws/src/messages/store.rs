@@ -1,8 +1,6 @@
 //! `MessageStore`: rows written on condition of what they were decided upon, one request each.
 
 use async_trait::async_trait;
-use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::types::{ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure};
 use chat::message::{Kept, Posted};
 use chat::messages::check_changes;
 use chat::{
@@ -15,8 +13,7 @@ use super::{
     AUTHOR, AUTHOR_ORGANIZATION, BODY, DELETED_AT, DynamoDbMessages, EDITED_AT, INDEX_ROOM, MESSAGE, POSITION, ROOM,
     TOMBSTONE,
 };
-use crate::dynamodb::{Fields, Item, number, text};
-use crate::failed::Failed;
+use crate::dynamodb::{Fields, Item, Put, number, text};
 
 /// What a state is as an item; what it does not have is not there.
 fn encode(change: &MessageChange) -> Item {
@@ -70,9 +67,7 @@ impl DynamoDbMessages {
             .table_name(self.table())
             .set_item(Some(encode(change)))
             .expression_attribute_names("#p", POSITION)
-            .expression_attribute_names("#d", TOMBSTONE)
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .return_consumed_capacity(ReturnConsumedCapacity::Total);
+            .expression_attribute_names("#d", TOMBSTONE);
         let put = match change.expected {
             // Of what was imported by its id alone nothing is known: it may be there.
             Expected::Absent => put
@@ -88,25 +83,10 @@ impl DynamoDbMessages {
                 .expression_attribute_values(":p", number(position.get()))
                 .expression_attribute_values(":new", number(change.state.position.map_or(0, Position::get))),
         };
-        let answer = self.db.call(|| {
-            let put = put.clone();
-            async move {
-                match put.send().await {
-                    Ok(answer) => {
-                        self.db.wrote(answer.consumed_capacity().and_then(|capacity| capacity.capacity_units()));
-                        Ok(None)
-                    }
-                    Err(error) => match error.as_service_error() {
-                        Some(PutItemError::ConditionalCheckFailedException(e)) => Ok(Some(e.item().cloned())),
-                        _ => Err(Failed::from(error)),
-                    },
-                }
-            }
-        });
         let what = || format!("table {} (room {}, message {})", self.table(), change.room, change.id);
-        match answer.await.map_err(|failed| failed.port_error(&what()))? {
-            None => Ok(Applied::Written),
-            Some(stored) => {
+        match self.db.put(put).await.map_err(|failed| failed.port_error(&what()))? {
+            Put::Done => Ok(Applied::Written),
+            Put::Refused(stored) => {
                 let stored = stored.map(|item| self.state(&item)).transpose()?.flatten();
                 // Perhaps it is our own, whose first answer was lost: then it is there already.
                 Ok(match change.against(stored.as_ref()) {

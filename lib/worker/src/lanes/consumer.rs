@@ -126,6 +126,7 @@ where
                 () = context.stop.cancelled() => {}
                 changed = self.pool.progress() => self.note(&changed),
                 polled = poll(&mut *self.consumer, self.poll_at, poll_max, poll_wait) => self.take(polled).await?,
+                () = tokio::time::sleep_until(self.commit_at.unwrap_or_else(Instant::now)), if self.commit_at.is_some() => {}
             }
         }
         Ok(())

@@ -34,6 +34,37 @@ pub trait Parking<K, T>: Send + Sync + 'static {
     async fn parked(&self, partition: u32) -> Result<Vec<K>, Cause>;
 }
 
+/// For pools whose lanes wait and never park: their limits allow no parked lane.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoParking;
+
+#[async_trait]
+impl<K, T> Parking<K, T> for NoParking
+where
+    K: Send + Sync + 'static,
+    T: Send + Sync + 'static,
+{
+    async fn store(&self, _: u32, _: &K, _: u64, _: &T) -> Result<(), Cause> {
+        Err(Cause::new("refused", "lanes do not park here"))
+    }
+
+    async fn stored(&self, _: u32, _: &K, _: usize) -> Result<Vec<(u64, T)>, Cause> {
+        Ok(Vec::new())
+    }
+
+    async fn remove(&self, _: u32, _: &K, _: u64) -> Result<(), Cause> {
+        Ok(())
+    }
+
+    async fn release(&self, _: u32, _: &K) -> Result<(), Cause> {
+        Ok(())
+    }
+
+    async fn parked(&self, _: u32) -> Result<Vec<K>, Cause> {
+        Ok(Vec::new())
+    }
+}
+
 /// How keys and items are written as records.
 pub trait Parcels<K, T>: Send + Sync + 'static {
     /// The key in words that are never those of another key, without `/` and control characters.
