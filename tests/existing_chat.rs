@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use chat::{
-    Directory as _, Epoch, Head, Memberships as _, MessageId, Organization, OrganizationId, Plan, Policy, RoomChange,
-    RoomId, Timestamp, newest,
+    AccountId, Directory as _, Epoch, Head, Memberships as _, MessageId, Organization, OrganizationId, Participant,
+    Plan, Policy, PortResult, RoomChange, RoomId, Timestamp, newest,
 };
 use sql::{DirectoryQueries, SqlDirectory, SqlLiveIds, SqlSettings, SqlUrl};
 use support::{Program, SqlServer, room_log, scratch};
@@ -83,6 +83,7 @@ fn directory_queries(table: &toml::Table) -> DirectoryQueries {
         free_organizations: text(table, "free_organizations"),
         organizations: text(table, "organizations"),
         rooms: text(table, "rooms"),
+        participant: Some(text(table, "participant")),
     }
 }
 
@@ -94,12 +95,19 @@ fn rooms(ids: &[u64]) -> Vec<RoomId> {
     ids.iter().copied().map(RoomId::from_bits).collect()
 }
 
+/// Whose an account is, and whether it is in the room.
+async fn participants(directory: &SqlDirectory, asked: &[(u64, u64)]) -> PortResult<Vec<Option<(u64, bool)>>> {
+    let pairs: Vec<_> = asked.iter().map(|(id, room)| (AccountId::from_bits(*id), RoomId::from_bits(*room))).collect();
+    let numbers = |found: Participant| (found.organization.get(), found.is_member);
+    Ok(directory.participants(&pairs).await?.into_iter().map(|found| found.map(numbers)).collect())
+}
+
 const ROWS: &str = "
     INSERT INTO workspaces (id, name, billing_plan, billing_plan_changes, deleted_at) VALUES
         (1, 'one', 'free', 3, NULL), (2, 'two', 'team', 1, NULL), (3, 'three', 'free', 0, NULL),
         (4, 'gone', 'free', 0, '2026-01-01 00:00:00'), (5, 'five', 'business', 2, NULL);
     INSERT INTO users (id, workspace_id, deactivated_at) VALUES
-        (10, 1, NULL), (11, 1, NULL), (12, 1, '2026-01-01 00:00:00'), (30, 3, NULL);
+        (10, 1, NULL), (11, 1, NULL), (12, 1, '2026-01-01 00:00:00'), (30, 3, NULL), (40, 4, NULL);
     INSERT INTO channels (id, name) VALUES (100, 'a'), (101, 'b'), (102, 'c'), (103, 'd');
     INSERT INTO channel_members (id, channel_id, user_id, joined_at, left_at) VALUES
         (1, 100, 10, '2025-01-01 00:00:00', NULL),
@@ -108,7 +116,8 @@ const ROWS: &str = "
         (4, 102, 10, '2025-03-01 00:00:00', NULL),
         (5, 102, 11, '2025-01-01 00:00:00', NULL),
         (6, 103, 12, '2025-01-01 00:00:00', NULL),
-        (7, 100, 30, '2025-01-01 00:00:00', NULL);";
+        (7, 100, 30, '2025-01-01 00:00:00', NULL),
+        (8, 100, 40, '2025-01-01 00:00:00', NULL);";
 
 async fn a_chat_with_other_tables(server: SqlServer) {
     let Some(chat) = Chat::new(server, "existing-chat").await else { return };
@@ -126,6 +135,10 @@ async fn a_chat_with_other_tables(server: SqlServer) {
     assert_eq!(found, [Some(paid), None, None, Some(free(1, 3))]);
     let seen = directory.rooms_of(&[3, 1, 2].map(organization)).await.expect("rooms");
     assert_eq!(seen, [rooms(&[100]), rooms(&[100, 102]), vec![]], "left, came back, deactivated");
+    let asked = [(30, 100), (10, 101), (10, 102), (11, 100), (10, 102), (12, 103), (99, 100), (40, 100), (10, 999)];
+    let found = participants(&directory, &asked).await.expect("participants");
+    let [member, not] = [Some((1, true)), Some((1, false))];
+    assert_eq!(found, [Some((3, true)), not, member, not, member, None, None, None, not]);
 
     let refused = directory.put_rooms(&rooms(&[1])).await.expect_err("it is not ours");
     assert_eq!(refused.class(), "refused");
@@ -166,6 +179,21 @@ async fn what_is_wrong_with_a_query(server: SqlServer) {
     let e = directory.free_organizations(Some(organization(3)), 2).await.expect_err("it would never end");
     assert!(e.to_string().contains("id > :after"), "{e}");
 
+    let as_text = "SELECT workspace_id AS organization, 'yes' AS member FROM users WHERE id = :account".to_owned();
+    let refused = chat.refusal(&DirectoryQueries { participant: Some(as_text), ..good.clone() }).await;
+    assert!(refused.contains("query participant has column 'member' of type"), "{refused}");
+
+    let several = "SELECT users.workspace_id AS organization, channel_members.channel_id = :room AS member
+        FROM users JOIN channel_members ON channel_members.user_id = users.id WHERE users.id = :account";
+    let queries = DirectoryQueries { participant: Some(several.to_owned()), ..good.clone() };
+    let e = participants(&chat.directory(&queries).await, &[(10, 100)]).await.expect_err("which of them counts?");
+    assert!(e.class() == "refused" && e.to_string().contains("query participant must answer one row"), "{e}");
+
+    let directory = chat.directory(&DirectoryQueries { participant: None, ..good.clone() }).await;
+    let e = participants(&directory, &[(10, 100)]).await.expect_err("it was not told how");
+    assert!(e.class() == "refused" && e.to_string().contains("set directory.participant"), "{e}");
+    directory.rooms_of(&[organization(1)]).await.expect("the limit path needs no more");
+
     let scans =
         "SELECT id, billing_plan = 'free' AS free FROM workspaces WHERE billing_plan_changes IN (:ids)".to_owned();
     let directory = chat.directory(&DirectoryQueries { organizations: scans, ..good }).await;
@@ -201,7 +229,9 @@ async fn a_zulip_like_chat(server: SqlServer) {
             (1, 'large', 2, FALSE), (2, 'just', 2, FALSE), (3, 'small', 2, FALSE), (4, 'paid', 3, FALSE), (5, 'off', 2, TRUE);
          INSERT INTO zerver_stream (id, realm_id, recipient_id) VALUES (1, 1, 11), (2, 1, 12), (3, 2, 21), (4, 3, 31);
          INSERT INTO zerver_userprofile (id, realm_id, is_active, recipient_id) VALUES
-            (1, 1, TRUE, 13), (2, 2, TRUE, 22), (3, 3, TRUE, NULL);",
+            (1, 1, TRUE, 13), (2, 2, TRUE, 22), (3, 3, TRUE, NULL), (4, 1, FALSE, 14), (5, 5, TRUE, 51);
+         INSERT INTO zerver_subscription (id, user_profile_id, recipient_id, active) VALUES
+            (1, 1, 11, TRUE), (2, 1, 12, FALSE), (3, 1, 13, TRUE), (4, 4, 11, TRUE), (5, 5, 51, TRUE);",
     )
     .await;
     let mut left = [(1, 12_000_u32, [11, 12, 13]), (2, 10_000, [21, 22, 21]), (3, 500, [31, 31, 31])];
@@ -226,12 +256,19 @@ async fn a_zulip_like_chat(server: SqlServer) {
         chat.run(&format!("{columns} {}", rows.join(", "))).await;
     }
 
-    for file in ["lanner.toml", "recipients.toml"] {
+    let in_its_rooms = [(1, 11), (1, 13), (1, 12), (1, 21), (4, 11), (5, 51), (9, 11)];
+    let in_its_realm = [(1, 1), (2, 2), (1, 2), (3, 1), (4, 1), (5, 5), (9, 1)];
+    let [yes, no] = [Some((1, true)), Some((1, false))];
+    for (file, asked, expected) in [
+        ("lanner.toml", in_its_realm, [yes, Some((2, true)), no, Some((3, false)), None, None, None]),
+        ("recipients.toml", in_its_rooms, [yes, yes, no, no, None, None, None]),
+    ] {
         let queries = settings_of(&chat.example.join(file));
         let directory = chat.directory(&directory_queries(&queries)).await;
         let newest_ids = text(queries["messages"].as_table().expect("[messages]"), "newest_ids");
         let live_ids = SqlLiveIds::open_chat(&chat.settings, &newest_ids).await.expect("live ids");
         assert!(directory.warnings().is_empty() && live_ids.warnings().is_empty());
+        assert_eq!(participants(&directory, &asked).await.expect("participants"), expected);
         let realms = directory.free_organizations(None, 10).await.expect("realms");
         let realms: Vec<OrganizationId> = realms.iter().map(|realm| realm.id).collect();
         assert_eq!(realms, [1, 2, 3].map(organization));
@@ -258,6 +295,11 @@ fn run_the_binary(chat: &Chat, file: &str, ids: &[Vec<u64>; 3]) {
     assert!(looked.contains("answered by the configured queries"), "only the data directory is missing: {looked}");
     program.run("run").exits(0);
     program.run("doctor").exits(0);
+    // The limits follow from the other three queries; this one is checked where it is given.
+    program.clone().with("LANNER_DIRECTORY_PARTICIPANT", "").run("doctor").exits(0);
+    let half = "SELECT realm_id AS organization FROM zerver_userprofile WHERE id = :account";
+    let program_with_half = program.clone().with("LANNER_DIRECTORY_PARTICIPANT", half);
+    program_with_half.run("run").exits(42).says(&["the query participant has no column 'member'"]);
     let rows: Vec<String> = ids
         .iter()
         .enumerate()

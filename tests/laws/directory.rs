@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
-use chat::{AccountId, Directory, Memberships, Organization, OrganizationId, Plan, PortResult, RoomId};
+use chat::{AccountId, Directory, Memberships, Organization, OrganizationId, Participant, Plan, PortResult, RoomId};
 use import::{Account, Membership, Name};
 use support::{retry, room_log};
 
@@ -50,7 +50,9 @@ laws! {
         ended_memberships_do_not_count,
         a_transfer_takes_the_rooms_along,
         what_is_unknown_is_refused_and_changes_nothing,
-        rooms_are_right_after_any_changes;
+        participants_stand_in_the_order_of_the_question,
+        whoever_is_unknown_or_inactive_is_no_participant,
+        rooms_and_participants_are_right_after_any_changes;
 }
 
 fn organization(id: u64) -> OrganizationId {
@@ -241,7 +243,54 @@ async fn what_is_unknown_is_refused_and_changes_nothing(adapter: &Subject) {
     assert!(rooms_of(&store, 99).await.is_empty());
 }
 
-async fn rooms_are_right_after_any_changes(adapter: &Subject) {
+/// Whose an account is and whether it is in the room; `None` where it is no participant.
+async fn participants(store: &Store, asked: &[(u64, u64)]) -> Vec<Option<(u64, bool)>> {
+    let pairs: Vec<_> = asked.iter().map(|(id, place)| (account(*id), room(*place))).collect();
+    let answers = retry(|| store.port.participants(&pairs)).await;
+    let numbers = |found: Participant| (found.organization.get(), found.is_member);
+    answers.into_iter().map(|answer| answer.map(numbers)).collect()
+}
+
+async fn participants_stand_in_the_order_of_the_question(adapter: &Subject) {
+    let (_folder, store) = adapter.fresh().await;
+    small(&store).await;
+    let largest = RoomId::MAX.get();
+    let joined = [member(10, 100), member(20, 100), member(20, 101), member(30, largest)];
+    store.writer.join(&joined).await.expect("joined");
+    let asked = [(30, largest), (99, 100), (10, 100), (10, 101), (20, 101), (10, 100), (11, 100), (20, 999), (30, 100)];
+    let is = |of, is_member| Some((of, is_member));
+    let expected = [
+        is(3, true),
+        None,
+        is(1, true),
+        is(1, false),
+        is(2, true),
+        is(1, true),
+        is(1, false),
+        is(2, false),
+        is(3, false),
+    ];
+    assert_eq!(participants(&store, &asked).await, expected);
+    assert!(participants(&store, &[]).await.is_empty());
+}
+
+async fn whoever_is_unknown_or_inactive_is_no_participant(adapter: &Subject) {
+    let (_folder, store) = adapter.fresh().await;
+    small(&store).await;
+    store.writer.join(&[member(10, 100), member(40, 100)]).await.expect("joined");
+    let asked = [(10, 100), (10, 101), (40, 100)];
+    let of_10 = [Some((1, true)), Some((1, false))];
+    assert_eq!(participants(&store, &asked).await, [of_10[0], of_10[1], None]);
+    store.writer.set_active(account(10), false).await.expect("deactivated");
+    assert_eq!(participants(&store, &asked).await, [None, None, None]);
+    let late = Account { id: account(40), organization: organization(3), active: true };
+    store.writer.put_accounts(&[late]).await.expect("an account");
+    store.writer.set_active(account(10), true).await.expect("activated");
+    let expected = [of_10[0], of_10[1], Some((3, true))];
+    assert_eq!(participants(&store, &asked).await, expected, "memberships stay, and wait for their account");
+}
+
+async fn rooms_and_participants_are_right_after_any_changes(adapter: &Subject) {
     for mut random in random::cases(5) {
         let (_folder, store) = adapter.fresh().await;
         small(&store).await;
@@ -276,6 +325,13 @@ async fn rooms_are_right_after_any_changes(adapter: &Subject) {
             });
             let found = retry(|| store.port.rooms_of(&asked)).await;
             assert_eq!(found, expected.collect::<Vec<_>>());
+            let pairs: Vec<_> = ids.iter().flat_map(|id| (100..106).map(move |place| (*id, place))).collect();
+            let answer = |pair: &(u64, u64)| {
+                let (of, active) = accounts[&pair.0];
+                active.then(|| (of, memberships.contains(pair)))
+            };
+            let expected: Vec<_> = pairs.iter().map(answer).collect();
+            assert_eq!(participants(&store, &pairs).await, expected);
         }
     }
 }

@@ -440,7 +440,7 @@ async fn bodies_are_kept_of_live_messages_alone(adapter: &Subject) {
         let found: Vec<Option<Message>> = retry(|| messages.get(&asked)).await;
         found[0].clone().and_then(|message| message.content)
     };
-    let says = |body: &str| Some(Said { author: None, body: body.to_owned() });
+    let says = |body: &str| Some(Said { author: None, body: body.to_owned(), edited_at: None });
     load_with(&content, &bodies, 1).await;
     // An import by ids alone keeps what is said.
     for fingerprint in [1, 2] {

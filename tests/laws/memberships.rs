@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use chat::{
-    AccountId, Directory, MembershipChange, Memberships, Organization, OrganizationId, Plan, Position, RoomChange,
-    RoomId,
+    AccountId, Directory, MembershipChange, Memberships, Organization, OrganizationId, Participant, Plan, Position,
+    RoomChange, RoomId,
 };
 use import::{Account, Membership};
 use support::retry;
@@ -36,6 +36,7 @@ laws! {
         plans_and_accounts_stay_as_they_are,
         a_batch_may_be_empty_or_large,
         two_writers_of_one_organization_lose_nothing,
+        a_participant_is_a_member_from_its_join_until_it_leaves_or_the_room_is_deleted,
         any_order_of_arrival_leads_to_what_the_order_of_positions_leads_to;
 }
 
@@ -95,7 +96,37 @@ async fn seen(store: &Store) -> [Vec<u64>; 3] {
     let ids = [1, 2, 3].map(OrganizationId::from_bits);
     let lists = store.writer.rooms_of(&ids).await.expect("rooms");
     let numbers = lists.iter().map(|rooms| rooms.iter().map(|room| room.get()).collect());
-    numbers.collect::<Vec<_>>().try_into().expect("an answer for each organization")
+    let lists: [Vec<u64>; 3] = numbers.collect::<Vec<_>>().try_into().expect("an answer for each organization");
+    let asked = (100..106).chain(lists.iter().flat_map(|rooms| rooms.iter().copied().take(10))).collect();
+    assert_eq!(seen_by_participants(store, &asked).await, lists.each_ref().map(|rooms| among(rooms, &asked)));
+    lists
+}
+
+/// Every account there is; 40 is made late.
+const ACCOUNTS: [u64; 5] = [10, 11, 20, 30, 40];
+
+fn among(rooms: &[u64], asked: &BTreeSet<u64>) -> Vec<u64> {
+    rooms.iter().copied().filter(|room| asked.contains(room)).collect()
+}
+
+/// Each account in each room.
+async fn participants(store: &Store, rooms: &BTreeSet<u64>) -> Vec<((u64, u64), Option<Participant>)> {
+    let pairs: Vec<_> = ACCOUNTS.iter().flat_map(|id| rooms.iter().map(move |room| (*id, *room))).collect();
+    let asked: Vec<_> = pairs.iter().map(|(id, place)| (account(*id), room(*place))).collect();
+    let found = store.writer.participants(&asked).await.expect("participants");
+    assert_eq!(found.len(), pairs.len(), "an answer for each question");
+    pairs.into_iter().zip(found).collect()
+}
+
+/// Which of some rooms organizations 1 to 3 see: those in which a participant of theirs is a member.
+async fn seen_by_participants(store: &Store, rooms: &BTreeSet<u64>) -> [Vec<u64>; 3] {
+    let found = participants(store, rooms).await;
+    [1, 2, 3].map(|organization| {
+        let organization = OrganizationId::from_bits(organization);
+        let is_in = |found: Participant| found.organization == organization && found.is_member;
+        let rooms = found.iter().filter(|(_, found)| found.is_some_and(is_in)).map(|((_, room), _)| *room);
+        rooms.collect::<BTreeSet<_>>().into_iter().collect()
+    })
 }
 
 async fn who_joined_is_a_member_until_they_leave(adapter: &Subject) {
@@ -151,6 +182,8 @@ async fn positions_are_ordered_over_their_whole_range(adapter: &Subject) {
         gone.extend([at + 1, at + 2]);
     }
     assert_eq!(seen(&store).await[0], stays, "and none of {gone:?}");
+    let asked = stays.iter().chain(&gone).copied().collect();
+    assert_eq!(seen_by_participants(&store, &asked).await, [stays, vec![], vec![]]);
 }
 
 async fn a_deletion_ends_all_memberships_that_are_older(adapter: &Subject) {
@@ -278,6 +311,27 @@ async fn two_writers_of_one_organization_lose_nothing(adapter: &Subject) {
     }
 }
 
+async fn a_participant_is_a_member_from_its_join_until_it_leaves_or_the_room_is_deleted(adapter: &Subject) {
+    let (_folder, store) = small(adapter).await;
+    let members = async || {
+        let found = participants(&store, &BTreeSet::from([100, 101])).await;
+        let is_member = |(pair, found): ((u64, u64), Option<Participant>)| found?.is_member.then_some(pair);
+        found.into_iter().filter_map(is_member).collect::<Vec<_>>()
+    };
+    assert_eq!(members().await, []);
+    store.writer.put_memberships(&[member(20, 100)]).await.expect("memberships");
+    apply(&store, &[joined(1, 100, 10), joined(2, 100, 11), joined(1, 101, 10), joined(1, 100, 40)]).await;
+    assert_eq!(members().await, [(10, 100), (10, 101), (11, 100), (20, 100)], "nobody knows account 40");
+    apply(&store, &[left(4, 100, 10), joined(3, 100, 10)]).await;
+    assert_eq!(members().await, [(10, 101), (11, 100), (20, 100)]);
+    apply(&store, &[deleted(5, 100), joined(6, 100, 30)]).await;
+    assert_eq!(members().await, [(10, 101), (30, 100)]);
+    apply(&store, &[deleted(7, 100), deleted(2, 101)]).await;
+    assert_eq!(members().await, []);
+    apply(&store, &[joined(6, 100, 10)]).await;
+    assert_eq!(members().await, [], "what comes late is still older");
+}
+
 /// What the changes in the order of their positions lead to: who is where, and which rooms are known.
 fn fold(
     changes: &[MembershipChange],
@@ -368,6 +422,10 @@ async fn any_order_of_arrival_leads_to_what_the_order_of_positions_leads_to(adap
         // Computes its list anew.
         first.writer.set_active(account(11), true).await.expect("activated");
         assert_eq!(seen(&first).await, [rooms_of(&[10, 11]), rooms_of(&[20]), rooms_of(&[30, 40])]);
+        let everywhere = (100..106).collect();
+        for (pair, found) in participants(&first, &everywhere).await {
+            assert_eq!(found.map(|found| found.is_member), Some(members.contains(&pair)), "{pair:?}");
+        }
         for room in 100..106 {
             assert_eq!(is_known(&first, room).await, known.contains(&room), "room {room}");
         }

@@ -48,9 +48,11 @@ const BODIES: [&str; 9] = [
 ];
 
 fn message(room: u64, id: u64, content: Option<(Option<u64>, &str)>) -> Message {
-    let content =
-        content.map(|(author, body)| Content { author: author.map(AccountId::from_bits), body: body.to_owned() });
-    Message { room: RoomId::from_bits(room), id: MessageId::from_bits(id), content }
+    let content = content.map(|(author, body)| {
+        let (author, body) = (author.map(AccountId::from_bits), body.to_owned());
+        Content { author, body, edited_at: None }
+    });
+    Message { room: RoomId::from_bits(room), id: MessageId::from_bits(id), content, position: None }
 }
 
 fn live(room: u64, id: u64, body: &str) -> Message {

@@ -31,6 +31,15 @@ CREATE TABLE zerver_stream (
 );
 CREATE INDEX zerver_stream_by_realm ON zerver_stream (realm_id);
 
+-- Who receives what is sent to a recipient; who unsubscribes stays, inactive.
+CREATE TABLE zerver_subscription (
+    id INTEGER PRIMARY KEY,
+    user_profile_id INTEGER NOT NULL,
+    recipient_id INTEGER NOT NULL,
+    active BOOLEAN NOT NULL,
+    UNIQUE (user_profile_id, recipient_id)
+);
+
 -- A deleted message is moved away.
 CREATE TABLE zerver_message (
     id INTEGER PRIMARY KEY,

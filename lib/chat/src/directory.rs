@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use crate::{OrganizationId, PortResult, RoomId};
+use crate::{AccountId, OrganizationId, PortResult, RoomId};
 
 /// Whether the viewing limit applies to an organization.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -58,6 +58,15 @@ pub struct Organization {
     pub plan_version: u64,
 }
 
+/// An active account as one room sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Participant {
+    /// Whose the account is.
+    pub organization: OrganizationId,
+    /// Whether the account is a member of the room now.
+    pub is_member: bool,
+}
+
 /// Who is who, read only. The truth about plans, active accounts and current memberships.
 ///
 /// Laws (`tests/laws/directory.rs`):
@@ -65,6 +74,9 @@ pub struct Organization {
 ///   together hold every organization that is present and free throughout the listing.
 /// - [`Directory::rooms_of`] answers distinct rooms in ascending order, in which at least one **active** account of the
 ///   organization is a member **now**; an unknown organization has no rooms.
+/// - [`Directory::participants`] agrees with it: an organization sees exactly the rooms in which one of its participants is a
+///   member. An account that is unknown or not active is no participant of any room; a room that is unknown or deleted has no
+///   members.
 /// - Answers stand in the order of the question.
 #[async_trait]
 pub trait Directory: Send + Sync {
@@ -76,4 +88,12 @@ pub trait Directory: Send + Sync {
 
     /// For each organization the rooms it sees now.
     async fn rooms_of(&self, ids: &[OrganizationId]) -> PortResult<Vec<Vec<RoomId>>>;
+
+    /// For each account and room: of which organization the account is, and whether it is a member of the room now; `None` for an
+    /// account that is unknown or not active. A question may stand twice.
+    ///
+    /// # Errors
+    ///
+    /// Refused where a chat's own directory was not told how to answer it.
+    async fn participants(&self, asked: &[(AccountId, RoomId)]) -> PortResult<Vec<Option<Participant>>>;
 }

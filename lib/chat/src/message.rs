@@ -8,7 +8,7 @@ mod fold;
 mod tests;
 
 use crate::event::{Event, What};
-use crate::{AccountId, Content, OrganizationId, Position, Timestamp};
+use crate::{AccountId, Content, Message, MessageId, OrganizationId, Position, RoomId, Timestamp};
 
 pub use fold::Fold;
 
@@ -47,9 +47,9 @@ pub struct Posted {
 }
 
 impl MessageState {
-    /// What an import knows: who wrote it and what it says, or, without content, that it was deleted.
+    /// What an import knows: who wrote it and what it says, or, without content, that it was deleted. It knows of no edit.
     pub fn imported(content: Option<Content>) -> Self {
-        let kept = content.map_or(Kept::Deleted { at: None }, |Content { author, body }| {
+        let kept = content.map_or(Kept::Deleted { at: None }, |Content { author, body, .. }| {
             Kept::Live(Posted { author, organization: None, body, edited_at: None })
         });
         Self { position: None, kept }
@@ -63,9 +63,14 @@ impl MessageState {
     /// What it says; `None` when it was deleted.
     pub fn into_content(self) -> Option<Content> {
         match self.kept {
-            Kept::Live(Posted { author, body, .. }) => Some(Content { author, body }),
+            Kept::Live(Posted { author, body, edited_at, .. }) => Some(Content { author, body, edited_at }),
             Kept::Deleted { .. } => None,
         }
+    }
+
+    /// As readers see it.
+    pub fn into_message(self, room: RoomId, id: MessageId) -> Message {
+        Message { room, id, position: self.position, content: self.into_content() }
     }
 }
 

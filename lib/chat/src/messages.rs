@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use async_trait::async_trait;
 
 use crate::message::MessageState;
-use crate::{AccountId, MessageId, PortError, PortResult, Position, RoomId};
+use crate::{AccountId, MessageId, PortError, PortResult, Position, RoomId, Timestamp};
 
 /// The longest body in bytes: 1 MiB.
 pub const MAX_BODY_BYTES: usize = 1 << 20;
@@ -17,8 +17,10 @@ pub struct Message {
     pub room: RoomId,
     /// Its id, which tells when it was written.
     pub id: MessageId,
-    /// What it says; `None` when it was deleted. Nothing of a deleted message is kept but its id.
+    /// What it says; `None` when it was deleted, of which nothing is kept.
     pub content: Option<Content>,
+    /// Where the newest event stands that changed it; `None` where an import brought it, which is older than every event.
+    pub position: Option<Position>,
 }
 
 /// What a message says.
@@ -28,6 +30,22 @@ pub struct Content {
     pub author: Option<AccountId>,
     /// Its text, at most [`MAX_BODY_BYTES`] long; empty where it has none.
     pub body: String,
+    /// When it was last edited; `None` if never, or before an import.
+    pub edited_at: Option<Timestamp>,
+}
+
+impl Message {
+    /// As an import writes it: without a position. Without content it is deleted.
+    pub fn imported(room: RoomId, id: MessageId, content: Option<Content>) -> Self {
+        Self { room, id, content, position: None }
+    }
+}
+
+impl Content {
+    /// As an import writes it, which does not know of edits.
+    pub fn imported(author: Option<AccountId>, body: String) -> Self {
+        Self { author, body, edited_at: None }
+    }
 }
 
 /// One page of a room: messages below `below`, newest first, at most `limit`.
@@ -59,6 +77,8 @@ pub struct MessagePage {
 /// Laws (`tests/laws/messages.rs`):
 /// - A message reads back as it was written, whatever characters its body has.
 /// - A deleted message is answered without content, and stays deleted when it is written again.
+/// - What a message path wrote is answered with the position and the last edit of its state, from both methods; what an import wrote
+///   has neither.
 /// - [`Messages::get`] answers in the order of the question; `None` for what is not kept.
 /// - Following `resume_below` until it is `None` yields every message of the room exactly once, newest first. An empty or a
 ///   short page is **not** the end; `resume_below` falls with every page.
@@ -136,7 +156,8 @@ impl MessageChange {
 /// come to the same rows as one.
 ///
 /// Laws (`tests/laws/messages/store.rs`):
-/// - A state reads back as it was written, and [`Messages`] answers its content. What an import brought is a state without a position.
+/// - A state reads back as it was written, and [`Messages`] answers it as [`MessageState::into_message`]. What an import brought is a
+///   state without a position.
 /// - [`MessageStore::states`] answers in the order of the question what is durable now, never something older; `None` for what is not
 ///   kept. [`MessageStore::apply`] answers in the order of the changes.
 /// - A change is written only over what it expects ([`MessageChange::against`], compared and written as one step for each message).

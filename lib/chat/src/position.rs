@@ -65,9 +65,36 @@ impl std::fmt::Display for Position {
     }
 }
 
+/// Text that is no position.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is not a position: positions are an epoch and an offset, such as 0:1024")]
+pub struct NotAPosition(String);
+
+impl std::str::FromStr for Position {
+    type Err = NotAPosition;
+
+    /// Reads what [`Position`] displays.
+    fn from_str(text: &str) -> Result<Self, NotAPosition> {
+        let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+        let parts = text.split_once(':').filter(|(epoch, offset)| digits(epoch) && digits(offset));
+        let read = parts.and_then(|(epoch, offset)| Self::new(epoch.parse().ok()?, offset.parse().ok()?).ok());
+        read.ok_or_else(|| NotAPosition(text.to_owned()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_position_reads_back_from_its_words_and_nothing_else_does() {
+        for position in [0, 1, 1 << 48, u64::MAX].map(Position::from_bits) {
+            assert_eq!(position.to_string().parse(), Ok(position));
+        }
+        for text in ["", ":", "1", "1:", ":1", "+1:2", "1:-2", "1:2:3", "65536:0", "0:281474976710656", " 1:2"] {
+            assert!(text.parse::<Position>().is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn a_later_epoch_is_newer_than_any_offset_before_it() {

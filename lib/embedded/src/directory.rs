@@ -12,12 +12,12 @@ mod write;
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use chat::{Directory, Organization, OrganizationId, PortError, PortResult, RoomId};
+use chat::{AccountId, Directory, Organization, OrganizationId, Participant, PortError, PortResult, RoomId};
 use sqlx::{Row, sqlite::SqliteRow};
 
 use crate::{
     DataDir,
-    sqlite::{Database, Schema, Tx},
+    sqlite::{Database, Schema, Tx, json},
 };
 
 const SCHEMA: Schema = Schema {
@@ -28,6 +28,13 @@ const SCHEMA: Schema = Schema {
         (3, "positions", include_str!("../migrations/directory/0003_positions.sql")),
     ],
 };
+
+/// `[account, room]`; answers the place of the question, the organization, and whether it is so.
+const PARTICIPANTS: &str = "SELECT q.key, a.organization,
+        EXISTS (SELECT 1 FROM memberships AS m WHERE m.account = a.id AND m.room = q.value ->> 1)
+    FROM json_each(?1) AS q
+    CROSS JOIN accounts AS a ON a.id = q.value ->> 0
+    WHERE a.active";
 
 /// The directory in `directory.sqlite`.
 #[derive(Clone, Debug)]
@@ -164,5 +171,20 @@ impl Directory for SqliteDirectory {
     async fn rooms_of(&self, ids: &[OrganizationId]) -> PortResult<Vec<Vec<RoomId>>> {
         let found = self.room_lists(self.database.reader(), ids.iter().map(|id| id.as_i64())).await?;
         Ok(ids.iter().map(|id| found.get(&id.as_i64()).cloned().unwrap_or_default()).collect())
+    }
+
+    async fn participants(&self, asked: &[(AccountId, RoomId)]) -> PortResult<Vec<Option<Participant>>> {
+        let pairs: Vec<_> = asked.iter().map(|(account, room)| (account.as_i64(), room.as_i64())).collect();
+        let query = sqlx::query_as(PARTICIPANTS).bind(json(&pairs)?);
+        let rows: Vec<(i64, i64, bool)> = query.fetch_all(self.database.reader()).await.map_err(|e| self.error(e))?;
+        let mut answers = vec![None; asked.len()];
+        for (place, organization, is_member) in rows {
+            let organization = OrganizationId::try_from(organization);
+            let organization = organization.map_err(|e| self.corrupt(format_args!("an account: {e}")))?;
+            if let Some(answer) = usize::try_from(place).ok().and_then(|place| answers.get_mut(place)) {
+                *answer = Some(Participant { organization, is_member });
+            }
+        }
+        Ok(answers)
     }
 }

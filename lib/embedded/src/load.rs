@@ -187,11 +187,11 @@ impl Load for EmbeddedLoad {
         let mut kept = Vec::with_capacity(rows.len());
         for (row, known) in rows.iter().zip(index.known(&ids)?) {
             let content = match known {
-                Some(Known::Live) => Some(Content { author: row.author, body: row.body.clone() }),
+                Some(Known::Live) => Some(Content::imported(row.author, row.body.clone())),
                 Some(Known::Deleted) => None,
                 None => continue,
             };
-            kept.push(Message { room: row.room, id: row.id, content });
+            kept.push(Message::imported(row.room, row.id, content));
         }
         self.messages.as_ref().map_or(Ok(()), |messages| messages.put(&kept))
     }

@@ -45,10 +45,6 @@ fn decode(room: RoomId, id: MessageId, bytes: &[u8]) -> Result<MessageState, Fai
     value::decode(bytes).map_err(|what| Failure::Corrupt(format!("message {id} of room {room}: {what}")))
 }
 
-fn message(room: RoomId, id: MessageId, state: MessageState) -> Message {
-    Message { room, id, content: state.into_content() }
-}
-
 impl LmdbMessages {
     /// Opens the messages in `dir`, which is created if need be. Several processes can have the same directory open. Blocks for
     /// some file operations.
@@ -63,8 +59,9 @@ impl LmdbMessages {
     }
 
     /// Writes messages in one transaction, durable when it returns; one without content is deleted for ever. What is deleted
-    /// already stays so, a later one replaces an earlier one of the same id, and the same again changes nothing. Blocks while
-    /// another thread or process writes and for the synchronization to disk.
+    /// already stays so, a later one replaces an earlier one of the same id, and the same again changes nothing. Positions and the
+    /// instants of edits are not written: an import knows of neither. Blocks while another thread or process writes and for the
+    /// synchronization to disk.
     ///
     /// What has a position keeps what it says: an import is older than every change of a message path. It is unconditional otherwise:
     /// for an import, which excludes other writers. A message path writes through [`LmdbMessageStore`].
@@ -95,7 +92,7 @@ impl LmdbMessages {
             let mut kept = Vec::new();
             for &(room, id) in ids {
                 if self.messages.get(txn, &key(room, id))?.is_some_and(|stored| !value::is_tombstone(stored)) {
-                    kept.push(Message { room, id, content: None });
+                    kept.push(Message::imported(room, id, None));
                 }
             }
             Ok(kept)
@@ -124,7 +121,7 @@ impl LmdbMessages {
             let (key, value) = entry?;
             let id = key.last_chunk().and_then(|id| MessageId::new(u64::from_be_bytes(*id)).ok());
             let id = id.ok_or_else(|| Failure::Corrupt(format!("a message's key {key:02x?} holds no id")))?;
-            messages.push(message(request.room, id, decode(request.room, id, value)?));
+            messages.push(decode(request.room, id, value)?.into_message(request.room, id));
             bytes += value.len();
             if messages.len() >= request.limit || bytes >= PAGE_BYTES {
                 return Ok(MessagePage { messages, resume_below: Some(id) });
@@ -138,7 +135,7 @@ impl LmdbMessages {
 impl Messages for LmdbMessages {
     async fn get(&self, ids: &[(RoomId, MessageId)]) -> PortResult<Vec<Option<Message>>> {
         let states = self.states(ids)?.into_iter().zip(ids);
-        Ok(states.map(|(state, &(room, id))| state.map(|state| message(room, id, state))).collect())
+        Ok(states.map(|(state, &(room, id))| state.map(|state| state.into_message(room, id))).collect())
     }
 
     async fn page(&self, request: &MessagePageRequest) -> PortResult<MessagePage> {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use chat::event::{Actor, Event, EventId, What};
 use chat::message::{self, Fold, Kept, Posted, Verdict};
 use chat::{
-    AccountId, Applied, Content, Epoch, Expected, Heads, LiveIds, Message, MessageChange, MessageId, MessageState,
-    MessageStore, OrganizationId, PageRequest, Position, RoomId, Timestamp,
+    AccountId, Applied, Content, Epoch, Expected, Heads, LiveIds, Message, MessageChange, MessageId,
+    MessagePageRequest, MessageState, MessageStore, OrganizationId, PageRequest, Position, RoomId, Timestamp,
 };
 use support::retry;
 
@@ -34,6 +34,7 @@ laws! {
     message_store;
     every:
         a_written_state_reads_back_and_is_what_others_read,
+        a_reader_sees_the_position_and_the_last_edit,
         states_stand_in_the_order_of_the_question,
         applied_twice_is_applied_once,
         an_older_position_never_replaces_a_newer,
@@ -96,12 +97,27 @@ async fn state(store: &Store, key: Key) -> Option<MessageState> {
 }
 
 fn imported(key: Key, body: Option<&str>) -> Message {
-    let content = body.map(|body| Content { author: Some(AccountId::from_bits(AUTHOR)), body: body.to_owned() });
-    Message { room: key.0, id: key.1, content }
+    let content = body.map(|body| Content::imported(Some(AccountId::from_bits(AUTHOR)), body.to_owned()));
+    Message::imported(key.0, key.1, content)
 }
 
 async fn import(store: &Store, messages: &[Message]) {
     retry(|| store.import.put(messages)).await;
+}
+
+/// A room as its pages tell it, newest first.
+async fn pages(store: &Store, room: RoomId) -> Vec<Message> {
+    let (mut told, mut below) = (Vec::new(), MessageId::MAX);
+    for _ in 0..1_000 {
+        let request = MessagePageRequest { room, below, limit: 4 };
+        let page = retry(|| store.port.page(&request)).await;
+        told.extend(page.messages);
+        match page.resume_below {
+            Some(next) => below = next,
+            None => return told,
+        }
+    }
+    panic!("no end after 1,000 pages");
 }
 
 /// Whether messages, live ids and heads say the same as the states of `keys`, which are all there are.
@@ -109,13 +125,17 @@ async fn everybody_agrees(store: &Store, keys: &[Key]) {
     let found = states(store, keys).await;
     let messages = retry(|| store.port.get(keys)).await;
     let mut live: BTreeMap<RoomId, BTreeSet<MessageId>> = BTreeMap::new();
+    let mut kept: BTreeMap<RoomId, BTreeMap<MessageId, Message>> = BTreeMap::new();
     for ((key, state), message) in keys.iter().zip(found).zip(messages) {
         let ids = live.entry(key.0).or_default();
         if state.as_ref().is_some_and(|state| !state.is_deleted()) {
             ids.insert(key.1);
         }
-        let expected = state.map(|state| Message { room: key.0, id: key.1, content: state.into_content() });
-        assert_eq!(message, expected);
+        assert_eq!(message, state.map(|state| state.into_message(key.0, key.1)));
+        kept.entry(key.0).or_default().extend(message.map(|message| (key.1, message)));
+    }
+    for (room, messages) in kept {
+        assert_eq!(pages(store, room).await, messages.into_values().rev().collect::<Vec<_>>(), "room {room}");
     }
     for (room, ids) in live {
         let request = PageRequest { room, below: MessageId::MAX, at_least: MessageId::from_bits(0), limit: 1_000 };
@@ -150,6 +170,32 @@ async fn a_written_state_reads_back_and_is_what_others_read(adapter: &Subject) {
     let gone = change(keys[0], at(1), tombstone(9));
     apply(&store, &[gone]).await;
     everybody_agrees(&other, &keys).await;
+}
+
+async fn a_reader_sees_the_position_and_the_last_edit(adapter: &Subject) {
+    let (_folder, store) = adapter.fresh().await;
+    let keys = [1, 2, 3, 4].map(|id| key(1, id));
+    let [posted, edited, gone, old] = keys;
+    apply(&store, &[posted, edited, gone].map(|key| change(key, Expected::Absent, live(1, "a")))).await;
+    apply(&store, &[change(edited, at(1), live(5, "b")), change(gone, at(1), tombstone(6))]).await;
+    import(&store, &[imported(old, Some("c"))]).await;
+    let message = |key: Key, position: Option<u64>, said: Option<(&str, Option<u64>)>| {
+        let content = said.map(|(body, edited_at)| Content {
+            author: Some(AccountId::from_bits(AUTHOR)),
+            body: body.to_owned(),
+            edited_at: edited_at.map(Timestamp::from_millis),
+        });
+        Message { room: key.0, id: key.1, content, position: position.map(Position::from_bits) }
+    };
+    let expected = [
+        message(posted, Some(1), Some(("a", None))),
+        message(edited, Some(5), Some(("b", Some(5)))),
+        message(gone, Some(6), None),
+        message(old, None, Some(("c", None))),
+    ];
+    assert_eq!(retry(|| store.port.get(&keys)).await, expected.clone().map(Some));
+    let newest_first: Vec<Message> = expected.into_iter().rev().collect();
+    assert_eq!(pages(&store, posted.0).await, newest_first);
 }
 
 async fn states_stand_in_the_order_of_the_question(adapter: &Subject) {

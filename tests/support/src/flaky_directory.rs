@@ -1,7 +1,7 @@
 //! `Directory` that fails on demand. Its pages are never cut short, because a short page is the end: `Partial` fails the call.
 
 use async_trait::async_trait;
-use chat::{Directory, Organization, OrganizationId, PortResult, RoomId};
+use chat::{AccountId, Directory, Organization, OrganizationId, Participant, PortResult, RoomId};
 
 use crate::{Fault, Flaky, temporary};
 
@@ -31,5 +31,9 @@ impl<T: Directory> Directory for Flaky<T> {
 
     async fn rooms_of(&self, ids: &[OrganizationId]) -> PortResult<Vec<Vec<RoomId>>> {
         self.ask(self.inner.rooms_of(ids)).await
+    }
+
+    async fn participants(&self, asked: &[(AccountId, RoomId)]) -> PortResult<Vec<Option<Participant>>> {
+        self.ask(self.inner.participants(asked)).await
     }
 }

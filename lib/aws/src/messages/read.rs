@@ -5,12 +5,10 @@ use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::types::{KeysAndAttributes, ReturnConsumedCapacity};
-use chat::{
-    AccountId, Content, Message, MessageId, MessagePage, MessagePageRequest, Messages, PortError, PortResult, RoomId,
-};
+use chat::{Message, MessageId, MessagePage, MessagePageRequest, Messages, PortError, PortResult, RoomId};
 use futures::{StreamExt, TryStreamExt};
 
-use super::{AUTHOR, BODY, DynamoDbMessages, MESSAGE, ROOM, TOMBSTONE};
+use super::{DynamoDbMessages, MESSAGE, ROOM};
 use crate::dynamodb::{Fields, Item, number};
 use crate::failed::Failed;
 use crate::provision::unbuilt;
@@ -25,17 +23,8 @@ impl DynamoDbMessages {
 
     /// An item as a message; `None` where nothing but its id is known.
     fn decode(&self, item: &Item) -> PortResult<Option<Message>> {
-        let fields = Fields { table: self.table(), item };
         let (room, id) = self.key(item)?;
-        if fields.find_number(TOMBSTONE)?.is_some() {
-            return Ok(Some(Message { room, id, content: None }));
-        }
-        if !item.contains_key(BODY) {
-            return Ok(None);
-        }
-        let author = fields.find_number(AUTHOR)?.map(|author| fields.checked(AUTHOR, AccountId::new(author)));
-        let content = Content { author: author.transpose()?, body: fields.text(BODY)?.to_owned() };
-        Ok(Some(Message { room, id, content: Some(content) }))
+        Ok(self.state(item)?.map(|state| state.into_message(room, id)))
     }
 
     /// The items of messages, those that there are.

@@ -39,7 +39,7 @@ fn encode(change: &MessageChange) -> Item {
 
 impl DynamoDbMessages {
     /// The state in an item; `None` where nothing but its id is known.
-    fn state(&self, item: &Item) -> PortResult<Option<MessageState>> {
+    pub(super) fn state(&self, item: &Item) -> PortResult<Option<MessageState>> {
         let fields = Fields { table: self.table(), item };
         let position = fields.find_number(POSITION)?.map(Position::from_bits);
         let instant = |name| fields.find_number(name).map(|ms| ms.map(Timestamp::from_millis));

@@ -59,7 +59,7 @@ fn tombstone(position: u64) -> MessageState {
 
 fn imported(author: Option<u64>, body: &str) -> MessageState {
     let author = author.map(AccountId::from_bits);
-    MessageState::imported(Some(Content { author, body: body.to_owned() }))
+    MessageState::imported(Some(Content::imported(author, body.to_owned())))
 }
 
 #[test]

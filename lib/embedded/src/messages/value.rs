@@ -92,7 +92,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<MessageState, String> {
 }
 
 fn imported(author: Option<AccountId>, body: String) -> MessageState {
-    MessageState::imported(Some(Content { author, body }))
+    MessageState::imported(Some(Content::imported(author, body)))
 }
 
 fn flagged(flags: u8, mut rest: &[u8]) -> Result<MessageState, String> {
@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn what_was_imported_reads_back_as_it_was_ever_written() {
         let content = |author: Option<u64>, body: &str| {
-            Some(Content { author: author.map(AccountId::from_bits), body: body.to_owned() })
+            Some(Content::imported(author.map(AccountId::from_bits), body.to_owned()))
         };
         // The bytes stand in data directories: they are given, not made.
         let author = [&[1, 2][..], &[0xff; 7], &[0x7f], "a\n\u{1f389}\0".as_bytes()].concat();

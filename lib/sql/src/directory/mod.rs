@@ -6,13 +6,14 @@ mod load;
 mod memberships;
 mod names;
 mod owned;
+mod participants;
 mod queries;
 mod write;
 
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use chat::{Directory, Organization, OrganizationId, Plan, PortError, PortResult, RoomId};
+use chat::{AccountId, Directory, Organization, OrganizationId, Participant, Plan, PortError, PortResult, RoomId};
 
 pub use self::load::SqlLoad;
 use self::queries::Checked;
@@ -57,6 +58,8 @@ pub struct SqlDirectory {
     database: Database,
     queries: Checked,
     access: Access,
+    /// Statements at the same time, at most.
+    in_flight: usize,
 }
 
 impl SqlDirectory {
@@ -79,7 +82,7 @@ impl SqlDirectory {
         let database = Database::connect(settings, "the directory", Access::Write).await?;
         SCHEMA.apply(&database).await?;
         let queries = Checked::new(&database, &DirectoryQueries::default()).await?;
-        Ok(Self { database, queries, access: Access::Write })
+        Ok(Self { database, queries, access: Access::Write, in_flight: in_flight(settings) })
     }
 
     /// Opens the directory of an existing chat, which is only read: by `queries`, in read-only transactions.
@@ -91,7 +94,7 @@ impl SqlDirectory {
     pub async fn open_chat(settings: &SqlSettings, queries: &DirectoryQueries) -> PortResult<Self> {
         let database = Database::connect(settings, "the directory", Access::Read).await?;
         let queries = Checked::new(&database, queries).await?;
-        Ok(Self { database, queries, access: Access::Read })
+        Ok(Self { database, queries, access: Access::Read, in_flight: in_flight(settings) })
     }
 
     /// Refuses where the directory is a chat's.
@@ -153,6 +156,10 @@ impl SqlDirectory {
     }
 }
 
+fn in_flight(settings: &SqlSettings) -> usize {
+    settings.connections_max.max(1) as usize
+}
+
 fn organization(row: &Row, plan: Plan) -> PortResult<Organization> {
     let plan_version = if row.has("plan_version") { row.whole_or_none("plan_version")?.unwrap_or(0) } else { 0 };
     Ok(Organization { id: row.whole("id")?, plan, plan_version })
@@ -179,5 +186,9 @@ impl Directory for SqlDirectory {
         let ids = numbers(ids);
         let found = self.database.repeat(true, || self.rooms_in(&ids)).await?;
         Ok(ids.iter().map(|id| found.get(id).cloned().unwrap_or_default()).collect())
+    }
+
+    async fn participants(&self, asked: &[(AccountId, RoomId)]) -> PortResult<Vec<Option<Participant>>> {
+        self.ask_participants(asked).await
     }
 }

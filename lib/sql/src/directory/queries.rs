@@ -1,6 +1,6 @@
-//! The three questions of the directory as queries, so that the tables of an existing chat answer them.
+//! The questions of the directory as queries, so that the tables of an existing chat answer them.
 
-use chat::PortResult;
+use chat::{PortError, PortResult};
 
 use crate::database::Database;
 use crate::query::{Needs, Query};
@@ -18,6 +18,9 @@ pub struct DirectoryQueries {
     /// The rooms in which an active account of one of the organizations `IN (:ids)` is a member now, in any order, repeats do
     /// no harm. Columns `organization`, `room`.
     pub rooms: String,
+    /// The active account `:account`, one row at most: its `organization`, and as `member` (a truth value) whether it is a member
+    /// of the room `:room` now. Without it [`chat::Directory::participants`] is refused, which the message path alone asks.
+    pub participant: Option<String>,
 }
 
 impl Default for DirectoryQueries {
@@ -37,6 +40,15 @@ impl Default for DirectoryQueries {
                 JOIN memberships ON memberships.account = accounts.id
                 WHERE accounts.organization IN (:ids) AND accounts.active"
                 .to_owned(),
+            participant: Some(
+                "
+                SELECT accounts.organization, EXISTS (
+                    SELECT 1 FROM memberships WHERE memberships.account = accounts.id AND memberships.room = :room
+                ) AS member
+                FROM accounts
+                WHERE accounts.id = :account AND accounts.active"
+                    .to_owned(),
+            ),
         }
     }
 }
@@ -47,6 +59,7 @@ pub(super) struct Checked {
     pub(super) free_organizations: Query,
     pub(super) organizations: Query,
     pub(super) rooms: Query,
+    participant: Option<Query>,
     /// What an operator should know.
     pub(super) warnings: Vec<String>,
 }
@@ -58,18 +71,38 @@ impl Checked {
         let free_organizations = Query::new(dialect, "free_organizations", &queries.free_organizations)?;
         let organizations = Query::new(dialect, "organizations", &queries.organizations)?;
         let rooms = Query::new(dialect, "rooms", &queries.rooms)?;
+        let participant = queries.participant.as_ref();
+        let participant = participant.map(|text| Query::new(dialect, "participant", text)).transpose()?;
         let version = Needs::whole_if_any("plan_version");
         let page = [("after", 1.into()), ("limit", 1.into())];
         let ids = [("ids", [1, 2].as_slice().into())];
-        let warnings = [
+        let mut warnings = vec![
             free_organizations.check(database, &page, &[Needs::whole("id"), version]).await?,
             organizations.check(database, &ids, &[Needs::whole("id"), Needs::truth("free"), version]).await?,
             rooms.check(database, &ids, &[Needs::whole("organization"), Needs::whole("room")]).await?,
         ];
+        if let Some(participant) = &participant {
+            let pair = [("account", 1.into()), ("room", 1.into())];
+            let needs = [Needs::whole("organization"), Needs::truth("member")];
+            warnings.push(participant.check(database, &pair, &needs).await?);
+        }
         let warnings: Vec<String> = warnings.into_iter().flatten().collect();
         for warning in &warnings {
             tracing::warn!("{warning}");
         }
-        Ok(Self { free_organizations, organizations, rooms, warnings })
+        Ok(Self { free_organizations, organizations, rooms, participant, warnings })
+    }
+
+    /// The query for an account and a room.
+    ///
+    /// # Errors
+    ///
+    /// Refused where it was not given.
+    pub(super) fn participant(&self) -> PortResult<&Query> {
+        self.participant.as_ref().ok_or_else(|| {
+            PortError::refused(
+                "the chat's directory was not told how to find who is in a room: set directory.participant to the query for it",
+            )
+        })
     }
 }

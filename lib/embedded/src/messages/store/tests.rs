@@ -164,8 +164,8 @@ fn an_import_deletes_what_has_a_position_and_changes_nothing_else_of_it() {
     let store = open(dir.path());
     let keys = [2, 3].map(|day| (room(1), id(day)));
     apply(&store, &keys.map(|key| change(key, Expected::Absent, live(5, "a"))));
-    let content = Content { author: None, body: "of the import".to_owned() };
-    let message = |key: Key, content| Message { room: key.0, id: key.1, content };
+    let content = Content::imported(None, "of the import".to_owned());
+    let message = |key: Key, content| Message::imported(key.0, key.1, content);
     store.messages.put(&[message(keys[0], Some(content)), message(keys[1], None)]).expect("put");
     assert_eq!(states(&store, &keys), [Some(live(5, "a")), Some(MessageState::imported(None))]);
 }
@@ -234,8 +234,8 @@ fn imported(store: &LmdbMessageStore, random: &mut fastrand::Rng) -> Model {
             }
             _ => {
                 store.index.insert(key.0, &[key.1]).expect("inserted");
-                let content = Content { author: Some(AccountId::from_bits(AUTHOR)), body: "imported".to_owned() };
-                let message = Message { room: key.0, id: key.1, content: Some(content.clone()) };
+                let content = Content::imported(Some(AccountId::from_bits(AUTHOR)), "imported".to_owned());
+                let message = Message::imported(key.0, key.1, Some(content.clone()));
                 store.messages.put(&[message]).expect("put");
                 model.rows.insert(key, MessageState::imported(Some(content)));
             }
