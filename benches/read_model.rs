@@ -17,6 +17,7 @@ use chat::{AccountId, Epoch, MessageId, NoHeads, OrganizationId, RoomId, Timesta
 use clap::Parser;
 use embedded::{
     Access, DataDir, LmdbLog, LmdbMessageStore, LmdbMessages, MapSize, PackedIndex, SqliteDirectory, SqliteLedger,
+    SqliteState,
 };
 use jobs::messages::build_read_model::{self, Settings};
 use jobs::messages::{EVENT_LOG, MessagePorts, READABLE_LOG, append_event};
@@ -87,9 +88,10 @@ async fn ports(data: &DataDir) -> Result<MessagePorts> {
         events: log(EVENT_LOG)?,
         readable: log(READABLE_LOG)?,
         messages: Arc::new(LmdbMessageStore::new(messages, index)),
-        memberships: Arc::new(SqliteDirectory::open(data).await?),
+        memberships: Some(Arc::new(SqliteDirectory::open(data).await?)),
         heads: Arc::new(NoHeads),
         ledger: Arc::new(SqliteLedger::open(data).await?),
+        state: Arc::new(SqliteState::open(data).await?),
         epoch: Epoch::default(),
     })
 }

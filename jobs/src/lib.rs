@@ -8,7 +8,7 @@
 //!                        └──────────────────────────────► ledger ◄───────────────────────────────────┘
 //! ```
 //!
-//! A job knows ports, never adapters. [`JOBS`] lists every job once; `lanner jobs` prints it.
+//! The message path is drawn in [`messages`]. A job knows ports, never adapters. [`JOBS`] lists every job once; `lanner jobs` prints it.
 
 pub mod limits;
 pub mod messages;
@@ -66,5 +66,26 @@ pub const JOBS: &[Job] = &[
         reads: &["room-queue", "ledger", "live-ids", "directory"],
         writes: &["limits", "ledger", "organization-queue"],
         about: "merges the rooms newest first until the N-th message and stores the limit",
+    },
+    Job {
+        name: messages::serve_writes::NAME,
+        shape: Shape::RunsOn,
+        reads: &["directory", "state"],
+        writes: &["event-log", "state"],
+        about: "accepts what happens in rooms over HTTP: when it answers, the log of events has it",
+    },
+    Job {
+        name: messages::build_read_model::NAME,
+        shape: Shape::RunsOn,
+        reads: &["event-log", "messages", "state"],
+        writes: &["messages", "heads", "memberships", "readable-log", "ledger", "state"],
+        about: "makes of the log of events what can be read, room by room in order",
+    },
+    Job {
+        name: messages::serve_reads::NAME,
+        shape: Shape::RunsOn,
+        reads: &["directory", "messages", "limits", "event-log"],
+        writes: &[],
+        about: "answers over HTTP what readers may see, the viewing limit applied",
     },
 ];

@@ -198,8 +198,13 @@ impl BuildReadModel {
     /// The effect of an event, durable when it returns.
     async fn project(&self, event: &Event, position: Position) -> Result<(), Failed> {
         if let Some(change) = event.membership(position) {
-            self.ports.memberships.apply(&[change]).await?;
-            count("projected");
+            match &self.ports.memberships {
+                Some(memberships) => {
+                    memberships.apply(&[change]).await?;
+                    count("projected");
+                }
+                None => count("owned_elsewhere"),
+            }
             return Ok(());
         }
         if let What::MessageCreated { message, .. } = event.what {

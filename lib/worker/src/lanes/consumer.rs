@@ -174,6 +174,11 @@ where
         for Place { partition, offset } in polled.assigned {
             info!(group = self.of.group, partition, offset, "partition is held");
             self.pool.assign(partition, offset).await?;
+            if self.of.missing == Missing::First {
+                // Where it begins is committed, too: afterwards a partition without a commit is one whose position is lost.
+                self.uncommitted.entry(partition).or_insert(offset);
+                self.commit_at.get_or_insert_with(|| Instant::now() + self.of.settings.commit_every);
+            }
         }
         polled.records.into_iter().try_for_each(|record| self.push(record))
     }

@@ -1,0 +1,92 @@
+//! Who is in which room, remembered for a while.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chat::{AccountId, Directory, Participant, PortError, PortResult, RoomId};
+use quick_cache::sync::Cache;
+use tokio::time::Instant;
+
+/// Accounts in rooms that are remembered, at most.
+const REMEMBERED_MAX: usize = 100_000;
+
+/// How long an answer of the directory holds, and how long a join or leave that was accepted here holds against it.
+pub(super) const FRESH_FOR: Duration = Duration::from_secs(30);
+/// How long an old answer is used when the directory cannot be reached.
+pub(super) const STALE_FOR: Duration = Duration::from_secs(600);
+
+/// The directory's answers, and what was accepted here and may not have reached the directory yet.
+pub(super) struct Members {
+    directory: Arc<dyn Directory>,
+    known: Cache<(AccountId, RoomId), Known>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Known {
+    answer: Option<(Instant, Option<Participant>)>,
+    /// A join or leave.
+    accepted: Option<(Instant, bool)>,
+}
+
+impl Known {
+    fn answer_of(&self, age_max: Duration) -> Option<Option<Participant>> {
+        self.answer.filter(|(at, _)| at.elapsed() < age_max).map(|(_, answer)| self.with_accepted(answer))
+    }
+
+    fn with_accepted(&self, answer: Option<Participant>) -> Option<Participant> {
+        match self.accepted.filter(|(at, _)| at.elapsed() < FRESH_FOR) {
+            Some((_, is_member)) => answer.map(|known| Participant { is_member, ..known }),
+            None => answer,
+        }
+    }
+}
+
+impl Members {
+    pub(super) fn new(directory: Arc<dyn Directory>) -> Self {
+        Self { directory, known: Cache::new(REMEMBERED_MAX) }
+    }
+
+    /// What an account is to a room.
+    pub(super) async fn of(&self, account: AccountId, room: RoomId) -> PortResult<Option<Participant>> {
+        let key = (account, room);
+        let known = self.known.get(&key).unwrap_or_default();
+        // Who is told to be no member may have become one just now, elsewhere: that is asked for again.
+        if let Some(Some(answer)) = known.answer_of(FRESH_FOR)
+            && answer.is_member
+        {
+            return Ok(Some(answer));
+        }
+        let asked_at = Instant::now();
+        match self.directory.participants(&[key]).await {
+            Ok(answers) => {
+                let answer = answers.into_iter().next().flatten();
+                // Read again: something may have been accepted meanwhile.
+                let known = self.known.get(&key).unwrap_or_default();
+                let known = Known { answer: Some((asked_at, answer)), ..known };
+                self.known.insert(key, known);
+                Ok(known.with_accepted(answer))
+            }
+            Err(error) => self.stale(&known, error),
+        }
+    }
+
+    fn stale(&self, known: &Known, error: PortError) -> PortResult<Option<Participant>> {
+        match known.answer_of(STALE_FOR) {
+            Some(answer) if error.is_temporary() => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the directory is down: an old answer is used"
+                );
+                Ok(answer)
+            }
+            _ => Err(error),
+        }
+    }
+
+    /// Notes a join or leave that was accepted.
+    pub(super) fn accepted(&self, account: AccountId, room: RoomId, is_member: bool) {
+        let key = (account, room);
+        let known = self.known.get(&key).unwrap_or_default();
+        self.known.insert(key, Known { accepted: Some((Instant::now(), is_member)), ..known });
+    }
+}
