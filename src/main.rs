@@ -13,9 +13,10 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use commands::job::Worker;
+use commands::serve::Role;
 use commands::{
     App, audit, compare, completion, dead_letters, demo, doctor, explain, export, import, job, limits, messages,
-    organizations, preview, provision, rerun, retry, run, runs, status, tables,
+    organizations, preview, provision, rerun, retry, run, runs, serve, status, tables, token, up,
 };
 use exit::{Failure, Outcome};
 use settings::{LogFormat, Settings};
@@ -44,6 +45,7 @@ struct Cli {
 #[derive(Subcommand, Debug)]
 enum Command {
     Demo(demo::DemoArgs),
+    Up(up::UpArgs),
     Import(import::ImportArgs),
     Export(export::ExportArgs),
     Run(run::RunArgs),
@@ -67,6 +69,13 @@ enum Command {
     CollectRooms,
     /// Merge the rooms of the organizations in the queue and store their limits, until stopped
     MergeNewest,
+    /// Accept what happens in rooms over HTTP and append it to the log of events, until stopped
+    ServeWrites,
+    /// Make of the log of events what can be read, until stopped
+    BuildReadModel,
+    /// Answer over HTTP what readers may see, the viewing limit applied, until stopped
+    ServeReads,
+    Token(token::TokenArgs),
     /// Check every configured system and say what to do about what is wrong
     ///
     /// Only reads, and waits for no system longer than 5 s. Exit codes: 0 nothing is wrong, 42 something has to be corrected, 75
@@ -168,6 +177,11 @@ async fn command(app: &App, command: &Command) -> Outcome {
         Command::ExtractOrganizations(args) => job::extract(app, args).await,
         Command::CollectRooms => job::work(app, Worker::CollectRooms).await,
         Command::MergeNewest => job::work(app, Worker::MergeNewest).await,
+        Command::ServeWrites => serve::serve(app, Role::Writes).await,
+        Command::BuildReadModel => serve::serve(app, Role::ReadModel).await,
+        Command::ServeReads => serve::serve(app, Role::Reads).await,
+        Command::Token(args) => token::run(app, args).await,
+        Command::Up(args) => up::run(app, args).await,
         Command::Doctor => doctor::run(app).await,
         Command::Provision(args) => provision::run(app, args).await,
         Command::Jobs | Command::Settings(_) | Command::Completion(_) | Command::Man(_) => Ok(exit::DONE),

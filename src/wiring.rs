@@ -2,12 +2,18 @@
 //!
 //! - [`mod@systems`]: what several ports share: the data directory, the connections to services
 //! - [`mod@ports`]: each port from its settings
+//! - [`mod@keys`]: the keys of bearer tokens
+//! - [`mod@logs`]: the logs of the message path
+//! - [`mod@message_path`]: what its services and jobs are connected to
 //! - [`mod@checks`]: a look at each system for `lanner doctor`
 //! - [`mod@provision`]: making tables and queues
 
 mod check_embedded;
 mod check_services;
 mod checks;
+mod keys;
+mod logs;
+mod message_path;
 mod ports;
 mod provision;
 mod systems;
@@ -28,6 +34,7 @@ use crate::exit::{self, Failure};
 use crate::settings::{DirectoryAdapter, MessagesAdapter, Settings};
 
 pub(crate) use self::checks::{Check, checks};
+pub(crate) use self::message_path::{MessagePath, open_issuer};
 pub(crate) use self::provision::{Item, Provision};
 pub(crate) use embedded::Access;
 

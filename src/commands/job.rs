@@ -164,7 +164,7 @@ async fn until_stopped<W: Work>(
     consumer: &Consumer<W>,
     observed: Observed,
 ) -> Result<ConsumerReport, Failure> {
-    let tree = processes::queue_fed([consumer.child()], observed.children(), consumer.stop_bounds())?;
+    let tree = processes::tree(vec![consumer.child()], observed.children(), consumer.stop_bounds())?;
     eprintln!("{}: working until stopped (Ctrl-C or SIGTERM)", consumer.job());
     processes::run(tree, app.stop.clone()).await?;
     Ok(consumer.report())

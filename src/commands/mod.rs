@@ -21,9 +21,12 @@ pub(crate) mod rerun;
 pub(crate) mod retry;
 pub(crate) mod run;
 pub(crate) mod runs;
+pub(crate) mod serve;
 pub(crate) mod settings;
 pub(crate) mod status;
 pub(crate) mod tables;
+pub(crate) mod token;
+pub(crate) mod up;
 pub(crate) mod watch;
 
 use chat::ledger::AuditEntry;

@@ -5,12 +5,8 @@ use worker::supervisor::{Child, Measured, Outcome, StopBounds, Tree};
 
 use crate::exit::{self, Failure};
 
-/// A process of queue-fed jobs, and of what tells of them.
-pub(super) fn queue_fed(
-    jobs: impl IntoIterator<Item = Child>,
-    telemetry: Vec<Child>,
-    bounds: StopBounds,
-) -> Result<Tree, Failure> {
+/// A process of jobs and services, and of what tells of them.
+pub(super) fn tree(jobs: Vec<Child>, telemetry: Vec<Child>, bounds: StopBounds) -> Result<Tree, Failure> {
     let children = jobs.into_iter().chain(telemetry).collect();
     let tree = Tree::new("process", children).map_err(|error| Failure::new(exit::FAILED, error))?;
     let tree = tree.stop_bounds(bounds).hook(Measured);
@@ -40,7 +36,7 @@ mod tests {
             Policy { directives: Directives::always(Directive::Escalate), ..Policy::new(backoff.expect("a backoff")) };
         let child =
             Child::new("poll", Phase::Intake, policy, |_| async { Err(Cause::new("refused", "no such queue")) });
-        let tree = queue_fed([child], Vec::new(), StopBounds::default()).expect("a tree");
+        let tree = tree(vec![child], Vec::new(), StopBounds::default()).expect("a tree");
         let failure = run(tree, CancellationToken::new()).await.expect_err("it gave up");
         let words = exit::in_words(&failure.error);
         assert_eq!(failure.code, 70);

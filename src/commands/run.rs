@@ -89,7 +89,7 @@ pub(crate) async fn with_workers<T>(
     let started = tokio::time::Instant::now();
     let settings = app.settings.stage()?;
     let (collect, merge) = (collect_rooms::consumer(ports, settings), merge_newest::consumer(ports, settings));
-    let tree = processes::queue_fed([collect.child(), merge.child()], Vec::new(), settings.consumer.stop_bounds())?;
+    let tree = processes::tree(vec![collect.child(), merge.child()], Vec::new(), settings.consumer.stop_bounds())?;
     let stop = CancellationToken::new();
     let mut workers = AbortOnDropHandle::new(tokio::spawn(processes::run(tree, stop.clone())));
     let worked = tokio::select! {

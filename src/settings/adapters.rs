@@ -13,6 +13,7 @@ pub(crate) enum DirectoryAdapter {
         free_organizations: String,
         organizations: String,
         rooms: String,
+        participant: String,
         connections_max: u32,
         statement_timeout_ms: u64,
     },
@@ -66,6 +67,61 @@ pub(crate) enum LedgerAdapter {
 pub(crate) enum QueueAdapter {
     Embedded {},
     Sqs {},
+}
+
+/// Behind the logs.
+#[derive(Deserialize)]
+#[serde(tag = "adapter", rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) enum EventLogAdapter {
+    Embedded {
+        partitions: u32,
+        epoch: u16,
+        member_timeout_ms: u64,
+    },
+    Kafka {
+        partitions: u32,
+        epoch: u16,
+        bootstrap: String,
+        topic_prefix: String,
+        session_timeout_ms: u64,
+        insync_replicas_min: u16,
+        replication_factor: u16,
+        security: KafkaSecurity,
+        user: String,
+        password: String,
+        authorities_file: String,
+    },
+}
+
+impl EventLogAdapter {
+    /// How often the log of events has begun anew.
+    pub(crate) fn epoch(&self) -> u16 {
+        match self {
+            Self::Embedded { epoch, .. } | Self::Kafka { epoch, .. } => *epoch,
+        }
+    }
+}
+
+/// How connections to Kafka are encrypted, and how we say who we are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum KafkaSecurity {
+    Plaintext,
+    Tls,
+    SaslPlain,
+    #[serde(rename = "sasl-scram-sha-256")]
+    SaslScramSha256,
+    #[serde(rename = "sasl-scram-sha-512")]
+    SaslScramSha512,
+}
+
+/// Behind the port of small records.
+#[derive(Deserialize)]
+#[serde(tag = "adapter", rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) enum StateAdapter {
+    Embedded {},
+    #[serde(rename = "dynamodb")]
+    DynamoDb {},
 }
 
 /// What the services of AWS share.

@@ -22,14 +22,15 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use chat::{Day, Epoch, Period, Plan, Policies, Policy, Timestamp};
 use jobs::limits::StageSettings;
+use jobs::messages::build_read_model;
 use serde::Deserialize;
 use toml::Value;
 use worker::{Backoff, ConsumerSettings};
 
 use crate::exit::{self, Failure};
 pub(crate) use adapters::{
-    Aws, Credentials, DirectoryAdapter, DynamoDb, LedgerAdapter, LimitsAdapter, MessagesAdapter, Owner, QueueAdapter,
-    Sqs,
+    Aws, Credentials, DirectoryAdapter, DynamoDb, EventLogAdapter, KafkaSecurity, LedgerAdapter, LimitsAdapter,
+    MessagesAdapter, Owner, QueueAdapter, Sqs, StateAdapter,
 };
 use document::Document;
 pub(crate) use explain::{Explanation, explain};
@@ -48,11 +49,16 @@ pub(crate) struct Settings {
     pub(crate) limits: LimitsAdapter,
     pub(crate) ledger: LedgerAdapter,
     pub(crate) queue: QueueAdapter,
+    pub(crate) event_log: EventLogAdapter,
+    pub(crate) state: StateAdapter,
     pub(crate) aws: Aws,
     pub(crate) dynamodb: DynamoDb,
     pub(crate) sqs: Sqs,
     pub(crate) workers: Workers,
     pub(crate) http: Http,
+    pub(crate) auth: Auth,
+    pub(crate) write_api: WriteApi,
+    pub(crate) read_api: ReadApi,
     pub(crate) log: Log,
     policies: Policies,
     layers: Layers,
@@ -71,11 +77,16 @@ struct Sections {
     limits: LimitsAdapter,
     ledger: LedgerAdapter,
     queue: QueueAdapter,
+    event_log: EventLogAdapter,
+    state: StateAdapter,
     aws: Aws,
     dynamodb: DynamoDb,
     sqs: Sqs,
     workers: Workers,
     http: Http,
+    auth: Auth,
+    write_api: WriteApi,
+    read_api: ReadApi,
     log: Log,
 }
 
@@ -129,6 +140,30 @@ pub(crate) struct Http {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(crate) struct Auth {
+    pub(crate) jwks: String,
+    pub(crate) audience: String,
+    pub(crate) issuer: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WriteApi {
+    pub(crate) listen: String,
+    pub(crate) in_flight_max: usize,
+    pub(crate) append_timeout_ms: u64,
+    pub(crate) key_lives_for: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ReadApi {
+    pub(crate) listen: String,
+    pub(crate) in_flight_max: usize,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Log {
     pub(crate) filter: String,
     pub(crate) format: LogFormat,
@@ -139,6 +174,26 @@ pub(crate) struct Log {
 pub(crate) enum LogFormat {
     Text,
     Json,
+}
+
+/// A part of the system that an adapter stands behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    Directory,
+    Messages,
+    Limits,
+    Ledger,
+    Queue,
+    EventLog,
+    State,
+}
+
+impl Part {
+    /// All of them.
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Directory, Self::Messages, Self::Limits, Self::Ledger, Self::Queue, Self::EventLog, Self::State];
+    /// What the limit path is connected to.
+    pub(crate) const LIMIT_PATH: [Self; 5] = [Self::Directory, Self::Messages, Self::Limits, Self::Ledger, Self::Queue];
 }
 
 impl Settings {
@@ -172,17 +227,23 @@ impl Settings {
             limits: read.limits,
             ledger: read.ledger,
             queue: read.queue,
+            event_log: read.event_log,
+            state: read.state,
             aws: read.aws,
             dynamodb: read.dynamodb,
             sqs: read.sqs,
             workers: read.workers,
             http: read.http,
+            auth: read.auth,
+            write_api: read.write_api,
+            read_api: read.read_api,
             log: read.log,
             layers,
         };
         settings.epoch()?;
         settings.retention_ms()?;
         settings.stage()?;
+        settings.key_lives_for()?;
         Ok(settings)
     }
 
@@ -211,13 +272,43 @@ impl Settings {
         Ok(retention_ms)
     }
 
-    /// True when a port is answered from the data directory.
-    pub(crate) fn uses_data_dir(&self) -> bool {
-        matches!(self.directory, DirectoryAdapter::Embedded {})
-            || matches!(self.messages, MessagesAdapter::Embedded {})
-            || matches!(self.limits, LimitsAdapter::Embedded {})
-            || matches!(self.ledger, LedgerAdapter::Embedded {})
-            || matches!(self.queue, QueueAdapter::Embedded {})
+    /// How long idempotency keys are remembered.
+    pub(crate) fn key_lives_for(&self) -> anyhow::Result<Duration> {
+        let text = &self.write_api.key_lives_for;
+        let lives_for = humantime::parse_duration(text)
+            .with_context(|| format!("settings: write_api.key_lives_for: '{text}' is no duration: write 24h or 7d"))?;
+        if lives_for < Duration::from_secs(60) {
+            bail!("settings: write_api.key_lives_for is {text}: it must be 1m or more");
+        }
+        Ok(lives_for)
+    }
+
+    /// True when the directory's rooms and memberships are ours to change.
+    pub(crate) fn owns_memberships(&self) -> bool {
+        !matches!(self.directory, DirectoryAdapter::Sql { owner: Owner::Chat, .. })
+    }
+
+    /// True when this part is answered from the data directory.
+    pub(crate) fn is_embedded(&self, part: Part) -> bool {
+        match part {
+            Part::Directory => matches!(self.directory, DirectoryAdapter::Embedded {}),
+            Part::Messages => matches!(self.messages, MessagesAdapter::Embedded {}),
+            Part::Limits => matches!(self.limits, LimitsAdapter::Embedded {}),
+            Part::Ledger => matches!(self.ledger, LedgerAdapter::Embedded {}),
+            Part::Queue => matches!(self.queue, QueueAdapter::Embedded {}),
+            Part::EventLog => matches!(self.event_log, EventLogAdapter::Embedded { .. }),
+            Part::State => matches!(self.state, StateAdapter::Embedded {}),
+        }
+    }
+
+    /// True when this part is in DynamoDB.
+    pub(crate) fn is_in_dynamodb(&self, part: Part) -> bool {
+        match part {
+            Part::Messages => matches!(self.messages, MessagesAdapter::DynamoDb { .. }),
+            Part::Limits => matches!(self.limits, LimitsAdapter::DynamoDb {}),
+            Part::State => matches!(self.state, StateAdapter::DynamoDb {}),
+            Part::Directory | Part::Ledger | Part::Queue | Part::EventLog => false,
+        }
     }
 
     /// The epoch, if one is set.
@@ -229,15 +320,31 @@ impl Settings {
         Ok(Some(Epoch(epoch)))
     }
 
+    /// Delays between attempts.
+    pub(crate) fn backoff(&self) -> anyhow::Result<Backoff> {
+        let [min, max] = [self.workers.backoff_min_ms, self.workers.backoff_max_ms].map(Duration::from_millis);
+        Backoff::new(min, max, 0.3).context("settings: workers.backoff_min_ms and workers.backoff_max_ms")
+    }
+
+    /// How the read model is built.
+    pub(crate) fn read_model(&self) -> anyhow::Result<build_read_model::Settings> {
+        let (workers, embedded) = (&self.workers, build_read_model::Settings::embedded());
+        Ok(build_read_model::Settings {
+            in_flight: workers.in_flight,
+            high_water: workers.in_flight.saturating_mul(8),
+            poll_max: workers.in_flight.saturating_mul(4),
+            batch_max: workers.batch_max,
+            backoff: self.backoff()?,
+            hang_after: Duration::from_millis(workers.hang_after_ms),
+            stop_grace: Duration::from_millis(workers.stop_grace_ms / 2),
+            log_epoch: self.event_log.epoch(),
+            ..embedded
+        })
+    }
+
     /// How the queue-fed jobs are run.
     pub(crate) fn stage(&self) -> anyhow::Result<StageSettings> {
-        let workers = &self.workers;
-        let backoff = Backoff::new(
-            Duration::from_millis(workers.backoff_min_ms),
-            Duration::from_millis(workers.backoff_max_ms),
-            0.3,
-        )
-        .context("settings: workers.backoff_min_ms and workers.backoff_max_ms")?;
+        let (workers, backoff) = (&self.workers, self.backoff()?);
         if self.http.stale_after_ms <= workers.hang_after_ms {
             bail!(
                 "settings: http.stale_after_ms = {} is not above workers.hang_after_ms = {}: the process would be ended before \

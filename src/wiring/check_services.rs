@@ -10,7 +10,7 @@ use super::checks::{Check, Free, unfinished_import};
 use super::ports;
 use super::systems::Systems;
 use crate::exit::Failure;
-use crate::settings::{MessagesAdapter, Settings};
+use crate::settings::{MessagesAdapter, Part, Settings};
 
 const MAKE: &str = "make what is missing: lanner provision, or your own Terraform";
 
@@ -29,7 +29,7 @@ impl<'a> Services<'a> {
     pub(super) fn dynamodb(&self) -> Check<'a> {
         let settings = self.settings;
         Check::new("dynamodb", &["settings"], async move {
-            let systems = Systems::connect(settings).await?;
+            let systems = Systems::connect(settings, &Part::ALL).await?;
             let tables = provision::find_tables(systems.dynamodb()?).await?;
             Ok(vec![needed("dynamodb", "tables", tables)])
         })
@@ -38,7 +38,7 @@ impl<'a> Services<'a> {
     pub(super) fn epoch(&self) -> Check<'a> {
         let settings = self.settings;
         Check::new("epoch", &["settings"], async move {
-            let epoch = ports::epoch(&Systems::connect(settings).await?, embedded::Access::Read).await?;
+            let epoch = ports::epoch(&Systems::connect(settings, &Part::ALL).await?, embedded::Access::Read).await?;
             Ok(vec![Finding::ok("epoch", format!("message ids count from {}", epoch.0))])
         })
     }
@@ -95,7 +95,7 @@ impl<'a> Services<'a> {
     pub(super) fn queues(&self) -> Check<'a> {
         let settings = self.settings;
         Check::new("queue", &["settings"], async move {
-            let systems = Systems::connect(settings).await?;
+            let systems = Systems::connect(settings, &Part::ALL).await?;
             let sqs = systems.sqs()?;
             let names = [ORGANIZATION_QUEUE, ROOM_QUEUE];
             let queues = provision::find_queues(sqs, &names).await?;
@@ -112,7 +112,7 @@ impl<'a> Services<'a> {
     pub(super) fn dynamodb_messages(&self) -> Check<'a> {
         let settings = self.settings;
         Check::new("messages", &["dynamodb"], async move {
-            let systems = Systems::connect(settings).await?;
+            let systems = Systems::connect(settings, &Part::ALL).await?;
             ask(&DynamoDbLiveIds::new(systems.dynamodb()?.clone())).await?;
             Ok(vec![Finding::ok("messages", "the index of live messages answers")])
         })
@@ -135,7 +135,7 @@ impl<'a> Services<'a> {
     pub(super) fn limits(&self) -> Check<'a> {
         let (settings, free) = (self.settings, self.free.clone());
         Check::new("limits", &["dynamodb"], async move {
-            let limits = ports::limits(&Systems::connect(settings).await?)?;
+            let limits = ports::limits(&Systems::connect(settings, &Part::ALL).await?)?;
             Ok(vec![doctor::limits(&*limits, free.get().copied()).await?])
         })
     }

@@ -9,7 +9,7 @@ use super::check_embedded::Embedded;
 use super::check_services::Services;
 use super::systems::uses_dynamodb;
 use crate::exit::{self, Failure};
-use crate::settings::{DirectoryAdapter, LedgerAdapter, LimitsAdapter, MessagesAdapter, QueueAdapter, Settings};
+use crate::settings::{DirectoryAdapter, LedgerAdapter, LimitsAdapter, MessagesAdapter, Part, QueueAdapter, Settings};
 
 /// One system that can be checked, and how.
 pub(crate) struct Check<'a> {
@@ -41,10 +41,10 @@ pub(crate) fn checks(settings: &Settings) -> Vec<Check<'_>> {
     let embedded = Embedded::new(settings, free.clone());
     let services = Services::new(settings, free);
     let mut checks = Vec::new();
-    if settings.uses_data_dir() {
+    if Part::LIMIT_PATH.iter().any(|part| settings.is_embedded(*part)) {
         checks.push(embedded.data_directory());
     }
-    if uses_dynamodb(settings) {
+    if uses_dynamodb(settings, &Part::ALL) {
         checks.push(services.dynamodb());
     }
     checks.push(match &settings.messages {

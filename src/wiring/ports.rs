@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use aws::{DynamoDbLimits, DynamoDbLiveIds, DynamoDbMessages, DynamoDbState, SqsQueue, fix_epoch, store_epoch};
-use chat::{Directory, Epoch, Heads, Ledger, Limits, LiveIds, Messages, NoHeads, OwnedDirectory, PortError};
+use chat::{
+    Directory, Epoch, Heads, Ledger, Limits, LiveIds, Memberships, Messages, NoHeads, OwnedDirectory, PortError,
+};
 use embedded::{
     Access, DataDir, LmdbHeads, LmdbLimits, LmdbLiveIds, LmdbMessages, MapSize, OpenError, PackedIndex,
     SqliteDirectory, SqliteLedger, SqliteQueue,
@@ -17,16 +19,17 @@ use super::systems::{Systems, database};
 use crate::exit::{self, Failure};
 use crate::settings::{DirectoryAdapter, LedgerAdapter, LimitsAdapter, MessagesAdapter, Owner, QueueAdapter, Settings};
 
-/// A directory as its two ports.
+/// A directory as its ports.
 pub(super) struct OpenedDirectory {
     pub(super) reads: Arc<dyn Directory>,
     pub(super) owned: Arc<dyn OwnedDirectory>,
+    pub(super) memberships: Arc<dyn Memberships>,
 }
 
 impl OpenedDirectory {
-    fn of<D: Directory + OwnedDirectory + 'static>(directory: D) -> Self {
+    fn of<D: Directory + OwnedDirectory + Memberships + 'static>(directory: D) -> Self {
         let directory = Arc::new(directory);
-        Self { reads: directory.clone(), owned: directory }
+        Self { reads: directory.clone(), owned: directory.clone(), memberships: directory }
     }
 }
 
@@ -68,6 +71,7 @@ pub(super) fn sql_directory(settings: &Settings) -> Result<(sql::SqlSettings, Op
         free_organizations,
         organizations,
         rooms,
+        participant,
         connections_max,
         statement_timeout_ms,
     } = &settings.directory
@@ -75,11 +79,17 @@ pub(super) fn sql_directory(settings: &Settings) -> Result<(sql::SqlSettings, Op
         return Err(Failure::new(exit::FAILED, anyhow::anyhow!("the directory is in no database")));
     };
     let database = database("directory", url, *connections_max, *statement_timeout_ms)?;
-    let queries = [("free_organizations", free_organizations), ("organizations", organizations), ("rooms", rooms)];
+    // The message path alone asks the last one.
+    let queries = [
+        ("free_organizations", free_organizations, true),
+        ("organizations", organizations, true),
+        ("rooms", rooms, true),
+        ("participant", participant, false),
+    ];
     let wrong = |words: String| Failure::new(exit::CONFIGURATION, anyhow::anyhow!("settings: {words}"));
-    for (name, query) in queries {
+    for (name, query, is_needed) in queries {
         match owner {
-            Owner::Chat if query.trim().is_empty() => {
+            Owner::Chat if is_needed && query.trim().is_empty() => {
                 return Err(wrong(format!(
                     "directory.{name} is empty: with directory.owner = \"chat\" it must be the query for it"
                 )));
@@ -96,6 +106,7 @@ pub(super) fn sql_directory(settings: &Settings) -> Result<(sql::SqlSettings, Op
         free_organizations: free_organizations.clone(),
         organizations: organizations.clone(),
         rooms: rooms.clone(),
+        participant: (!participant.trim().is_empty()).then(|| participant.clone()),
     });
     Ok((database, queries))
 }

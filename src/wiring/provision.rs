@@ -8,15 +8,17 @@ use jobs::{ORGANIZATION_QUEUE, ROOM_QUEUE};
 use serde::Serialize;
 use sql::{Migrations, SqlDirectory, SqlHeads, SqlLedger, SqlSettings};
 
-use super::ports;
 use super::systems::Systems;
+use super::{logs, ports};
 use crate::exit::Failure;
-use crate::settings::{Credentials, DirectoryAdapter, LedgerAdapter, MessagesAdapter, Owner, QueueAdapter, Settings};
+use crate::settings::{
+    Credentials, DirectoryAdapter, LedgerAdapter, MessagesAdapter, Owner, Part, QueueAdapter, Settings,
+};
 
 /// A table, a queue, or the tables of a store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Item {
-    /// `table`, `queue` or `sql_tables`.
+    /// `table`, `queue`, `topic` or `sql_tables`.
     pub(crate) kind: &'static str,
     /// Its name; of tables in SQL what they are for and where.
     pub(crate) name: String,
@@ -32,7 +34,7 @@ pub(crate) struct Provision<'a>(Systems<'a>);
 impl<'a> Provision<'a> {
     /// Connects to the services.
     pub(crate) async fn open(settings: &'a Settings) -> Result<Self, Failure> {
-        Ok(Self(Systems::connect(settings).await?))
+        Ok(Self(Systems::connect(settings, &Part::ALL).await?))
     }
 
     /// Services of AWS that may be somebody's production: all that do not take credentials which stand for nobody.
@@ -55,6 +57,9 @@ impl<'a> Provision<'a> {
             let found = provision::find_queues(self.0.sqs()?, &names).await?;
             items.extend(found.into_iter().map(|found| needed("queue", found)));
         }
+        for topic in logs::missing_topics(self.0.settings).await? {
+            items.push(Item { kind: "topic", name: topic.name, exists: topic.exists, made: false });
+        }
         for store in self.stores()? {
             let Migrations { applied, known } = store.migrations().await?;
             items.push(Item { kind: "sql_tables", name: store.name(), exists: applied >= known, made: false });
@@ -71,6 +76,7 @@ impl<'a> Provision<'a> {
         if let QueueAdapter::Sqs {} = self.0.settings.queue {
             provision::create_queues(self.0.sqs()?, &[ORGANIZATION_QUEUE, ROOM_QUEUE]).await?;
         }
+        logs::make_topics(self.0.settings).await?;
         for store in self.stores()? {
             store.make().await?;
         }

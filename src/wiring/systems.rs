@@ -7,7 +7,7 @@ use embedded::{Access, DataDir};
 use sql::{SqlSettings, SqlUrl};
 
 use crate::exit::{self, Failure};
-use crate::settings::{Credentials, LimitsAdapter, MessagesAdapter, QueueAdapter, Settings};
+use crate::settings::{Credentials, MessagesAdapter, Part, QueueAdapter, Settings};
 
 /// What the settings need, opened once.
 pub(super) struct Systems<'a> {
@@ -18,24 +18,34 @@ pub(super) struct Systems<'a> {
 }
 
 impl<'a> Systems<'a> {
-    /// Opens what the settings need, for `command`. To a service nothing is sent yet.
+    /// Opens what the settings need for the limit path, for `command`. To a service nothing is sent yet.
     pub(super) async fn open(settings: &'a Settings, access: Access, command: &str) -> Result<Self, Failure> {
-        let data_dir = match settings.uses_data_dir() {
+        Self::open_parts(settings, access, command, &Part::LIMIT_PATH).await
+    }
+
+    /// Opens what the settings need for these parts, for `command`. To a service nothing is sent yet.
+    pub(super) async fn open_parts(
+        settings: &'a Settings,
+        access: Access,
+        command: &str,
+        parts: &[Part],
+    ) -> Result<Self, Failure> {
+        let data_dir = match parts.iter().any(|part| settings.is_embedded(*part)) {
             true => Some(DataDir::open(&settings.data.dir, access, command).await?),
             false => None,
         };
-        Ok(Self { data_dir, ..Self::connect(settings).await? })
+        Ok(Self { data_dir, ..Self::connect(settings, parts).await? })
     }
 
     /// The connections to services alone.
-    pub(super) async fn connect(settings: &'a Settings) -> Result<Self, Failure> {
-        let dynamodb = match uses_dynamodb(settings) {
+    pub(super) async fn connect(settings: &'a Settings, parts: &[Part]) -> Result<Self, Failure> {
+        let dynamodb = match uses_dynamodb(settings, parts) {
             true => Some(dynamodb(settings).await?),
             false => None,
         };
         let sqs = match &settings.queue {
-            QueueAdapter::Sqs {} => Some(sqs(settings).await?),
-            QueueAdapter::Embedded {} => None,
+            QueueAdapter::Sqs {} if parts.contains(&Part::Queue) => Some(sqs(settings).await?),
+            QueueAdapter::Sqs {} | QueueAdapter::Embedded {} => None,
         };
         Ok(Self { settings, data_dir: None, dynamodb, sqs })
     }
@@ -66,10 +76,9 @@ fn not_open(what: &str) -> Failure {
     Failure::new(exit::FAILED, anyhow::anyhow!("the {what} is not open"))
 }
 
-/// Whether an adapter needs DynamoDB.
-pub(super) fn uses_dynamodb(settings: &Settings) -> bool {
-    matches!(settings.messages, MessagesAdapter::DynamoDb { .. })
-        || matches!(settings.limits, LimitsAdapter::DynamoDb {})
+/// Whether one of these parts is in DynamoDB.
+pub(super) fn uses_dynamodb(settings: &Settings, parts: &[Part]) -> bool {
+    parts.iter().any(|part| settings.is_in_dynamodb(*part))
 }
 
 async fn dynamodb(settings: &Settings) -> Result<DynamoDb, Failure> {

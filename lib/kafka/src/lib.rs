@@ -20,4 +20,4 @@ mod topic;
 
 pub use log::KafkaLog;
 pub use settings::{KafkaSettings, Password, SaslMechanism, Security, Tls, TopicSettings};
-pub use topic::provision;
+pub use topic::{exists, provision};

@@ -67,17 +67,32 @@ async fn until_known(kafka: &Kafka, topic: &str, settings: &KafkaSettings) -> Re
     }
 }
 
+/// Whether there is such a topic, whatever it is like.
+///
+/// # Errors
+///
+/// Refused when the settings make no sense; unavailable when no broker answers.
+pub async fn exists(settings: &KafkaSettings, topic: &str) -> Result<bool, LogError> {
+    settings.check().map_err(|rule| refused(topic, rule))?;
+    let kafka = connect(topic, settings).await?;
+    Ok(find(&kafka.admin(), topic, settings).await?.is_some())
+}
+
 /// How many partitions a topic has.
 async fn partitions(admin: &AdminClient, topic: &str, settings: &KafkaSettings) -> Result<u32, LogError> {
+    let missing = || refused(topic, "there is no such topic: make it, or have it made by provisioning");
+    find(admin, topic, settings).await?.ok_or_else(missing)
+}
+
+/// How many partitions a topic has; `None` when there is no such topic.
+async fn find(admin: &AdminClient, topic: &str, settings: &KafkaSettings) -> Result<Option<u32>, LogError> {
     let options = DescribeTopicsOptions::default().timeout(request_timeout(settings));
     let topics = admin.describe_topics([topic], options).await.map_err(|error| while_asking(topic, error))?;
     match topics.into_values().next() {
         Some(Ok(found)) => {
-            u32::try_from(found.partitions.len()).map_err(|_| refused(topic, "it has too many partitions"))
+            u32::try_from(found.partitions.len()).map(Some).map_err(|_| refused(topic, "it has too many partitions"))
         }
-        Some(Err(KrafkaError::Broker { code: ErrorCode::UnknownTopicOrPartition, .. })) | None => {
-            Err(refused(topic, "there is no such topic: make it, or have it made by provisioning"))
-        }
+        Some(Err(KrafkaError::Broker { code: ErrorCode::UnknownTopicOrPartition, .. })) | None => Ok(None),
         Some(Err(error)) => Err(while_asking(topic, error)),
     }
 }

@@ -1,0 +1,125 @@
+//! What the services and jobs of the message path are connected to.
+
+use std::sync::Arc;
+
+use api::Keys;
+use aws::{DynamoDbMessages, DynamoDbState};
+use chat::{Directory, Epoch, Heads, MessageStore, NoHeads};
+use embedded::{Access, LmdbMessageStore, LmdbMessages, MapSize, SqliteState};
+use jobs::messages::serve_reads::ReadPorts;
+use jobs::messages::serve_writes::WritePorts;
+use jobs::messages::{EVENT_LOG, MessagePorts, READABLE_LOG};
+use worker::{Log, State};
+
+use super::ports::OpenedDirectory;
+use super::systems::Systems;
+use super::{keys, logs, ports};
+use crate::exit::{self, Failure};
+use crate::settings::{MessagesAdapter, Part, Settings, StateAdapter};
+
+/// The systems of the message path, opened for one or several of its services.
+pub(crate) struct MessagePath<'a> {
+    systems: Systems<'a>,
+    epoch: Epoch,
+    events: Arc<dyn Log>,
+    directory: OpenedDirectory,
+}
+
+/// Opens the keys of bearer tokens, and who is who.
+pub(crate) async fn open_issuer(settings: &Settings) -> Result<(Keys, Arc<dyn Directory>), Failure> {
+    // The same data directory as that of who checks them.
+    let systems = Systems::open_parts(settings, Access::Write, "token", &MessagePath::WRITES).await?;
+    let keys = keys::keys(settings, systems.data_dir().ok())?;
+    Ok((keys, ports::directory(&systems).await?.reads))
+}
+
+impl<'a> MessagePath<'a> {
+    /// What `serve-writes` needs; the store of messages for its epoch alone.
+    pub(crate) const WRITES: [Part; 4] = [Part::Directory, Part::Messages, Part::EventLog, Part::State];
+    /// What `build-read-model` needs.
+    pub(crate) const READ_MODEL: [Part; 5] =
+        [Part::Directory, Part::Messages, Part::Ledger, Part::EventLog, Part::State];
+    /// What `serve-reads` needs.
+    pub(crate) const READS: [Part; 4] = [Part::Directory, Part::Messages, Part::Limits, Part::EventLog];
+
+    /// Opens what these parts need, and what all services share.
+    pub(crate) async fn open(settings: &'a Settings, command: &str, parts: &[Part]) -> Result<Self, Failure> {
+        let systems = Systems::open_parts(settings, Access::Write, command, parts).await?;
+        let epoch = ports::epoch(&systems, Access::Write).await?;
+        let events = logs::log(&systems, EVENT_LOG).await?;
+        let directory = ports::directory(&systems).await?;
+        Ok(Self { systems, epoch, events, directory })
+    }
+
+    /// What accepts is connected to.
+    pub(crate) async fn writes(&self) -> Result<WritePorts, Failure> {
+        Ok(WritePorts {
+            events: Arc::clone(&self.events),
+            directory: Arc::clone(&self.directory.reads),
+            state: self.state().await?,
+            epoch: self.epoch,
+        })
+    }
+
+    /// What makes the read model is connected to.
+    pub(crate) async fn read_model(&self) -> Result<MessagePorts, Failure> {
+        let owns_memberships = self.systems.settings.owns_memberships();
+        let (messages, heads) = self.message_store().await?;
+        Ok(MessagePorts {
+            events: Arc::clone(&self.events),
+            readable: logs::log(&self.systems, READABLE_LOG).await?,
+            messages,
+            memberships: owns_memberships.then(|| Arc::clone(&self.directory.memberships)),
+            heads,
+            ledger: ports::ledger(&self.systems).await?,
+            state: self.state().await?,
+            epoch: self.epoch,
+        })
+    }
+
+    /// What readers are answered from.
+    pub(crate) async fn reads(&self) -> Result<ReadPorts, Failure> {
+        Ok(ReadPorts {
+            directory: Arc::clone(&self.directory.reads),
+            messages: ports::messages(&self.systems)?,
+            limits: ports::limits(&self.systems)?,
+            events: Arc::clone(&self.events),
+            policies: self.systems.settings.policies().clone(),
+            epoch: self.epoch,
+            log_epoch: self.systems.settings.event_log.epoch(),
+        })
+    }
+
+    /// The keys of bearer tokens.
+    pub(crate) fn keys(&self) -> Result<Arc<Keys>, Failure> {
+        Ok(Arc::new(keys::keys(self.systems.settings, self.systems.data_dir().ok())?))
+    }
+
+    async fn state(&self) -> Result<Arc<dyn State>, Failure> {
+        Ok(match &self.systems.settings.state {
+            StateAdapter::Embedded {} => Arc::new(SqliteState::open(self.systems.data_dir()?).await?),
+            StateAdapter::DynamoDb {} => Arc::new(DynamoDbState::new(self.systems.dynamodb()?.clone())),
+        })
+    }
+
+    /// The writing side of the messages, and of heads where it does not write them itself.
+    async fn message_store(&self) -> Result<(Arc<dyn MessageStore>, Arc<dyn Heads>), Failure> {
+        match &self.systems.settings.messages {
+            MessagesAdapter::Embedded {} => {
+                let data_dir = self.systems.data_dir()?;
+                let messages = LmdbMessages::open(&data_dir.messages(), MapSize::default())?;
+                let index = ports::index(data_dir, self.epoch)?;
+                Ok((Arc::new(LmdbMessageStore::new(messages, index)), Arc::new(NoHeads)))
+            }
+            MessagesAdapter::DynamoDb { .. } => {
+                let messages = Arc::new(DynamoDbMessages::new(self.systems.dynamodb()?.clone()));
+                Ok((messages, ports::heads(&self.systems).await?))
+            }
+            MessagesAdapter::Sql { .. } => {
+                let words = "settings: messages.adapter = \"sql\" is an existing chat's database, which is only read: the message \
+                             path writes to embedded or dynamodb";
+                Err(Failure::new(exit::CONFIGURATION, anyhow::anyhow!(words)))
+            }
+        }
+    }
+}
