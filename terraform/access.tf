@@ -85,7 +85,7 @@ locals {
       Resource = [module.table["view_limits"].arn]
     }
 
-    # Ids alone: what messages say is in the table, which nobody here reads.
+    # Ids alone: what messages say is in the table, which the limit path does not read.
     read_live_ids = {
       Sid      = "ReadLiveIds"
       Effect   = "Allow"
@@ -110,6 +110,55 @@ locals {
         "ForAllValues:StringEquals" = { "dynamodb:Attributes" = ["r", "m", "d"] }
         StringEqualsIfExists        = { "dynamodb:Select" = "SPECIFIC_ATTRIBUTES" }
       }
+    }
+
+    # Who deals ids holds one of their numbers meanwhile.
+    lease_ids = {
+      Sid       = "LeaseIds"
+      Effect    = "Allow"
+      Action    = ["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem"]
+      Resource  = [module.table["state"].arn]
+      Condition = { "ForAllValues:StringEquals" = { "dynamodb:LeadingKeys" = ["id-writer"] } }
+    }
+
+    # What was answered under an Idempotency-Key; one that led to nothing is taken back.
+    remember_keys = {
+      Sid       = "RememberKeys"
+      Effect    = "Allow"
+      Action    = ["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem"]
+      Resource  = [module.table["state"].arn]
+      Condition = { "ForAllValues:StringEquals" = { "dynamodb:LeadingKeys" = ["idempotency"] } }
+    }
+
+    # Whether a consumer group has ever been at its log.
+    mark_group = {
+      Sid       = "MarkGroup"
+      Effect    = "Allow"
+      Action    = ["dynamodb:GetItem", "dynamodb:PutItem"]
+      Resource  = [module.table["state"].arn]
+      Condition = { "ForAllValues:StringEquals" = { "dynamodb:LeadingKeys" = ["group"] } }
+    }
+
+    # A message is read before it is written over; a deletion is a tombstone, and so a write.
+    write_messages = {
+      Sid      = "WriteMessages"
+      Effect   = "Allow"
+      Action   = ["dynamodb:BatchGetItem", "dynamodb:PutItem"]
+      Resource = [module.table["messages"].arn]
+    }
+
+    read_messages = {
+      Sid      = "ReadMessages"
+      Effect   = "Allow"
+      Action   = ["dynamodb:BatchGetItem", "dynamodb:Query"]
+      Resource = [module.table["messages"].arn]
+    }
+
+    look_up_limits = {
+      Sid      = "LookUpLimits"
+      Effect   = "Allow"
+      Action   = ["dynamodb:BatchGetItem"]
+      Resource = [module.table["view_limits"].arn]
     }
 
     look_at_tables = {

@@ -1,4 +1,4 @@
-# What Lanner's limit path needs at AWS: queues, tables, a key, a bucket, a role for each job.
+# What Lanner needs at AWS: queues, tables, a key, a bucket, a role for each job.
 
 data "aws_caller_identity" "this" {}
 

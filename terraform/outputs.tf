@@ -9,6 +9,9 @@ output "helm_values" {
     extractOrganizations = { roleArn = module.role["extract-organizations"].arn }
     collectRooms         = { roleArn = module.role["collect-rooms"].arn }
     mergeNewest          = { roleArn = module.role["merge-newest"].arn }
+    serveWrites          = { roleArn = try(module.role["serve-writes"].arn, "") }
+    buildReadModel       = { roleArn = try(module.role["build-read-model"].arn, "") }
+    serveReads           = { roleArn = try(module.role["serve-reads"].arn, "") }
     rerun                = { roleArn = module.role["rerun"].arn }
     autoscaling          = { accountId = data.aws_caller_identity.this.account_id }
   }

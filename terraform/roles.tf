@@ -33,6 +33,22 @@ locals {
     }
   }
 
+  # Only where var.message_path is true. Kafka's rights are Kafka's own, and are not given here.
+  of_messages = {
+    serve-writes = {
+      about = "Accepts what happens in rooms: leases the numbers of its ids, remembers idempotency keys"
+      may   = ["epoch", "lease_ids", "remember_keys", "decrypt_items"]
+    }
+    build-read-model = {
+      about = "Makes of the log of events what can be read: writes messages on condition of what is there"
+      may   = ["epoch", "mark_group", "write_messages", "decrypt_items"]
+    }
+    serve-reads = {
+      about = "Answers what readers may see: reads messages and limits, writes neither"
+      may   = ["epoch", "read_messages", "look_up_limits", "decrypt_items"]
+    }
+  }
+
   # What people start themselves. Only those of var.by_hand are made.
   of_people = {
     # run, retry, explain, preview, limits, dead-letters, doctor.
@@ -50,5 +66,9 @@ locals {
     }
   }
 
-  roles = merge(local.of_jobs, { for name, role in local.of_people : name => role if contains(var.by_hand, name) })
+  roles = merge(
+    local.of_jobs,
+    { for name, role in local.of_messages : name => role if var.message_path },
+    { for name, role in local.of_people : name => role if contains(var.by_hand, name) },
+  )
 }

@@ -20,16 +20,19 @@ variable "namespace" {
 }
 
 variable "service_accounts" {
-  description = "The service account of a job or command (extract-organizations, collect-rooms, merge-newest, rerun, operate, import); left out: NAME-JOB, which is what the chart calls it in a release of that name."
+  description = "The service account of a job or command (extract-organizations, collect-rooms, merge-newest, serve-writes, build-read-model, serve-reads, rerun, operate, import); left out: NAME-JOB, which is what the chart calls it in a release of that name."
   type        = map(string)
   default     = {}
 
   validation {
     condition = alltrue([
       for job in keys(var.service_accounts) :
-      contains(["extract-organizations", "collect-rooms", "merge-newest", "rerun", "operate", "import"], job)
+      contains([
+        "extract-organizations", "collect-rooms", "merge-newest", "serve-writes", "build-read-model", "serve-reads", "rerun",
+        "operate", "import",
+      ], job)
     ])
-    error_message = "service_accounts: there are extract-organizations, collect-rooms, merge-newest, rerun, operate and import."
+    error_message = "service_accounts: there are extract-organizations, collect-rooms, merge-newest, serve-writes, build-read-model, serve-reads, rerun, operate and import."
   }
 
   validation {
@@ -40,6 +43,17 @@ variable "service_accounts" {
   validation {
     condition     = length(distinct(values(var.service_accounts))) == length(var.service_accounts)
     error_message = "service_accounts: two jobs with one service account would have one role's rights or the other's."
+  }
+}
+
+variable "message_path" {
+  description = "Whether the jobs of the message path (serve-writes, build-read-model, serve-reads) have roles: the chart's messagePath.enabled."
+  type        = bool
+  default     = false
+
+  validation {
+    condition     = var.message_path != null
+    error_message = "message_path: true or false; null would silently be false."
   }
 }
 

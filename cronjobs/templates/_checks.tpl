@@ -10,11 +10,13 @@
 {{- fail (printf "networkPolicy.egress.more.%s has the name of networkPolicy.egress.%s" $name $name) }}
 {{- end }}
 {{- end }}
-{{- range $job, $values := dict "collectRooms" .Values.collectRooms "mergeNewest" .Values.mergeNewest }}
+{{- range $job := list "collectRooms" "mergeNewest" "serveWrites" "buildReadModel" "serveReads" }}
+{{- $values := index $.Values $job }}
 {{- if gt (int $values.autoscaling.min) (int $values.autoscaling.max) }}
 {{- fail (printf "%s.autoscaling.min is %v, above max, which is %v" $job $values.autoscaling.min $values.autoscaling.max) }}
 {{- end }}
 {{- end }}
+{{- if .Values.messagePath.enabled }}{{ include "lanner.message-path.checks" . }}{{ end }}
 {{- with .Values.settings.workers }}
 {{- if and .backoff_min_ms .backoff_max_ms }}
 {{- if gt (int64 .backoff_min_ms) (int64 .backoff_max_ms) }}
@@ -24,7 +26,7 @@
 {{- end }}
 {{- /* A variable that belongs to an adapter that is not chosen would stop the program. */}}
 {{- $dynamodb := eq .Values.settings.messages.adapter "dynamodb" }}
-{{- range $job := list "extractOrganizations" "collectRooms" "mergeNewest" "rerun" "operate" }}
+{{- range $job := list "extractOrganizations" "collectRooms" "mergeNewest" "serveWrites" "buildReadModel" "serveReads" "rerun" "operate" }}
 {{- range $key, $_ := (index $.Values $job).settings.messages }}
 {{- if ne $dynamodb (eq $key "rooms_in_flight") }}
 {{- fail (printf "%s.settings.messages.%s does not belong to settings.messages.adapter %q" $job $key $.Values.settings.messages.adapter) }}

@@ -21,7 +21,7 @@ automountServiceAccountToken: false
 # Services called lanner would come as variables LANNER_….
 enableServiceLinks: false
 # The program ends within 10 s of SIGTERM: workers.stop_grace_ms is at most 8000.
-terminationGracePeriodSeconds: 15
+terminationGracePeriodSeconds: {{ ternary 20 15 (hasKey . "port") }}
 securityContext:
   runAsNonRoot: true
   runAsUser: 65532
@@ -45,32 +45,34 @@ tolerations: {{- toYaml . | nindent 2 }}
 {{- end }}
 volumes:
   - name: lanner
-    {{- include "lanner.pod.files" .root | nindent 4 }}
+    {{- include "lanner.pod.files" . | nindent 4 }}
 {{- end }}
 
 {{/* The settings, the addresses of the databases, their certificate authorities: one folder, /etc/lanner. */}}
 {{- define "lanner.pod.files" -}}
+{{- $values := .root.Values -}}
 projected:
   defaultMode: 0440
   sources:
     - configMap:
-        name: {{ include "lanner.name" . }}-settings
+        name: {{ include "lanner.name" .root }}-settings
         items: [{ key: lanner.toml, path: lanner.toml }]
     {{- range $database := list "directory" "ledger" "messages" }}
-    {{- $at := index $.Values.databases $database }}
+    {{- $at := index $values.databases $database }}
     {{- if $at.secret }}
     - secret:
         name: {{ $at.secret }}
         items: [{ key: {{ $at.key }}, path: secrets/{{ $database }}-url }]
     {{- end }}
     {{- end }}
-    {{- with .Values.databases.ca }}
+    {{- with $values.databases.ca }}
     {{- if .configMap }}
     - configMap:
         name: {{ .configMap }}
         items: [{ key: {{ .key }}, path: database-ca.pem }]
     {{- end }}
     {{- end }}
+    {{- with include "lanner.message-path.files" . | trim }}{{ . | nindent 4 }}{{ end }}
 {{- end }}
 
 {{/* The container but its arguments and probes; "env" of the context comes first. */}}
@@ -82,6 +84,7 @@ env:
   - name: LANNER_CONFIG
     value: /etc/lanner/lanner.toml
   {{- with .env }}{{ toYaml . | nindent 2 }}{{ end }}
+  {{- with include "lanner.message-path.env" . | trim }}{{ . | nindent 2 }}{{ end }}
   {{- with include "lanner.settings.env" .values.settings | trim }}{{ . | nindent 2 }}{{ end }}
   {{- range $name, $value := .root.Values.pod.env }}
   - name: {{ $name }}
@@ -100,6 +103,9 @@ volumeMounts:
 {{- define "lanner.probes" -}}
 ports:
   - { name: http, containerPort: {{ .root.Values.http.port }}, protocol: TCP }
+  {{- with .port }}
+  - { name: api, containerPort: {{ . }}, protocol: TCP }
+  {{- end }}
 startupProbe:
   httpGet: { path: /livez, port: http }
   periodSeconds: 2

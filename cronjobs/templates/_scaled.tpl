@@ -1,10 +1,7 @@
-{{/* KEDA's scaling of a worker: by the messages in its queue, in work or not, and by the age of the oldest. */}}
+{{/* KEDA's scaling of a worker by what it is fed from. Besides a job's context: "fed" is what that is called. */}}
 
 {{- define "lanner.scaled" -}}
 {{- $values := .root.Values }}
-{{- $region := $values.settings.aws.region }}
-{{- $queue := printf "%s%s" $values.settings.sqs.queue_prefix .queue }}
-{{- $domain := ternary "amazonaws.com.cn" "amazonaws.com" (hasPrefix "cn-" $region) }}
 {{- $by := .values.autoscaling }}
 apiVersion: keda.sh/v1alpha1
 kind: ScaledObject
@@ -19,7 +16,7 @@ spec:
   maxReplicaCount: {{ $by.max }}
   pollingInterval: {{ $values.autoscaling.pollingIntervalSeconds }}
   cooldownPeriod: {{ $values.autoscaling.cooldownSeconds }}
-  # When the queue cannot be asked, work goes on with what there is, and with one pod at least.
+  # When the {{ .fed }} cannot be asked, work goes on with what there is, and with one pod at least.
   fallback: { failureThreshold: 3, replicas: {{ max 1 $by.min }}, behavior: currentReplicasIfHigher }
   advanced:
     horizontalPodAutoscalerConfig:
@@ -27,6 +24,16 @@ spec:
         scaleDown:
           stabilizationWindowSeconds: 300
           policies: [{ type: Percent, value: 50, periodSeconds: 60 }]
+{{- end }}
+
+{{/* By the messages in its queue, in work or not, and by the age of the oldest. */}}
+{{- define "lanner.scaled.by-queue" -}}
+{{- $values := .root.Values }}
+{{- $region := $values.settings.aws.region }}
+{{- $queue := printf "%s%s" $values.settings.sqs.queue_prefix .queue }}
+{{- $domain := ternary "amazonaws.com.cn" "amazonaws.com" (hasPrefix "cn-" $region) }}
+{{- $by := .values.autoscaling }}
+{{ include "lanner.scaled" (set . "fed" "queue") }}
   triggers:
     - type: aws-sqs-queue
       name: depth
@@ -62,4 +69,29 @@ spec:
         targetMetricValue: {{ $by.secondsPerReplica | int64 | quote }}
         # A queue that was idle for long has no age.
         minMetricValue: "0"
+{{- end }}
+
+{{/* By the events that are not yet readable: what the log has beyond the positions that the group has committed. */}}
+{{- define "lanner.scaled.by-lag" -}}
+{{- $log := .root.Values.settings.event_log }}
+{{- $kafka := .root.Values.messagePath.kafka }}
+{{- $mechanisms := dict "sasl-plain" "plaintext" "sasl-scram-sha-256" "scram_sha256" "sasl-scram-sha-512" "scram_sha512" }}
+{{ include "lanner.scaled" (set . "fed" "log") }}
+  triggers:
+    - type: kafka
+      name: lag
+      metricType: AverageValue
+      useCachedMetrics: true
+      {{- if or $kafka.secret $kafka.configMap }}
+      authenticationRef: { name: {{ include "lanner.name" .root }}-event-log }
+      {{- end }}
+      metadata:
+        bootstrapServers: {{ $log.bootstrap | quote }}
+        topic: {{ $log.topic_prefix }}events
+        consumerGroup: {{ .job }}
+        lagThreshold: {{ .values.autoscaling.eventsPerReplica | int64 | quote }}
+        # A partition of which nothing is committed is read from its beginning.
+        offsetResetPolicy: earliest
+        tls: {{ ternary "disable" "enable" (eq $log.security "plaintext") }}
+        sasl: {{ get $mechanisms $log.security | default "none" }}
 {{- end }}

@@ -12,11 +12,18 @@
 {{- end }}
 {{- $_ := set $settings "limits" (dict "adapter" "dynamodb") }}
 {{- $_ := set $settings "queue" (dict "adapter" "sqs") }}
-{{- $host := .Values.http.address }}
-{{- if contains ":" $host }}{{ $host = printf "[%s]" $host }}{{ end }}
-{{- $listen := dict "listen" (printf "%s:%d" $host (int .Values.http.port)) }}
+{{- $listen := dict "listen" (printf "%s:%d" (include "lanner.host" .) (int .Values.http.port)) }}
 {{- $_ := set $settings "http" (merge $listen (default dict $settings.http)) }}
+{{- $settings = omit $settings "event_log" "state" "auth" "write_api" "read_api" }}
+{{- if .Values.messagePath.enabled }}
+{{- $settings = merge (include "lanner.message-path.settings" . | fromYaml) $settings }}
+{{- end }}
 {{- include "lanner.toml" $settings }}
+{{- end }}
+
+{{/* What is listened on, as it stands in front of a port. */}}
+{{- define "lanner.host" -}}
+{{- if contains ":" .Values.http.address }}[{{ .Values.http.address }}]{{ else }}{{ .Values.http.address }}{{ end }}
 {{- end }}
 
 {{/* Sections as TOML; a list of tables becomes [[section]]. */}}

@@ -1,6 +1,15 @@
-{{/* A job that runs on: its Deployment, its disruption budget, its scaling by the queue from which it is fed. */}}
+{{/* A job that runs on: its Deployment, its disruption budget, and what scales it. */}}
 
+{{/* A job that is fed. Besides a job's context: "scaled", the template of its scaling. */}}
 {{- define "lanner.worker" -}}
+{{ include "lanner.deployment" . }}
+{{- if .root.Values.autoscaling.enabled }}
+---
+{{ include .scaled . | trim }}
+{{- end }}
+{{- end }}
+
+{{- define "lanner.deployment" -}}
 {{- $values := .root.Values }}
 {{- $checksum := include "lanner.settings" .root | sha256sum }}
 {{- $pod := merge (dict "annotations" (dict "checksum/settings" $checksum)) . }}
@@ -42,6 +51,10 @@ spec:
             httpGet: { path: /readyz, port: http }
             periodSeconds: 5
             timeoutSeconds: 3
+          {{- if .port }}
+          # Who is told of this pod's end a little late is still answered.
+          lifecycle: { preStop: { sleep: { seconds: 5 } } }
+          {{- end }}
 ---
 apiVersion: policy/v1
 kind: PodDisruptionBudget
@@ -56,8 +69,4 @@ spec:
   selector:
     matchLabels:
       {{- include "lanner.job.selector" . | nindent 6 }}
-{{- if $values.autoscaling.enabled }}
----
-{{ include "lanner.scaled" . }}
-{{- end }}
 {{- end }}

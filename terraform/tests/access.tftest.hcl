@@ -42,11 +42,14 @@ run "each_role" {
   command = apply
 
   variables {
-    namespace = "chat"
+    namespace    = "chat"
+    message_path = true
   }
 
   assert {
-    condition     = toset(keys(module.role)) == toset(["extract-organizations", "collect-rooms", "merge-newest", "rerun", "operate", "import"])
+    condition = toset(keys(module.role)) == toset([
+      "extract-organizations", "collect-rooms", "merge-newest", "serve-writes", "build-read-model", "serve-reads", "rerun", "operate", "import",
+    ])
     error_message = "a role for each job, and for what people start"
   }
 
@@ -115,7 +118,46 @@ run "each_role" {
     error_message = module.role["merge-newest"].policy
   }
 
-  # What messages say is read by no role; an import sees which are there and which are deleted.
+  assert {
+    condition = toset(flatten([
+      for s in jsondecode(module.role["serve-writes"].policy).Statement : [for a in s.Action : [for r in s.Resource : "${a} ${r}"]]
+      ])) == toset([
+      "dynamodb:DeleteItem state",
+      "dynamodb:GetItem state",
+      "dynamodb:PutItem state",
+      "kms:Decrypt arn:aws:kms:eu-central-1:111122223333:key/the-key",
+    ])
+    error_message = module.role["serve-writes"].policy
+  }
+
+  assert {
+    condition = toset(flatten([
+      for s in jsondecode(module.role["build-read-model"].policy).Statement : [for a in s.Action : [for r in s.Resource : "${a} ${r}"]]
+      ])) == toset([
+      "dynamodb:BatchGetItem messages",
+      "dynamodb:GetItem state",
+      "dynamodb:PutItem messages",
+      "dynamodb:PutItem state",
+      "kms:Decrypt arn:aws:kms:eu-central-1:111122223333:key/the-key",
+    ])
+    error_message = module.role["build-read-model"].policy
+  }
+
+  assert {
+    condition = toset(flatten([
+      for s in jsondecode(module.role["serve-reads"].policy).Statement : [for a in s.Action : [for r in s.Resource : "${a} ${r}"]]
+      ])) == toset([
+      "dynamodb:BatchGetItem messages",
+      "dynamodb:BatchGetItem view_limits",
+      "dynamodb:GetItem state",
+      "dynamodb:PutItem state",
+      "dynamodb:Query messages",
+      "kms:Decrypt arn:aws:kms:eu-central-1:111122223333:key/the-key",
+    ])
+    error_message = module.role["serve-reads"].policy
+  }
+
+  # What messages say is read by no role of the limit path; an import sees which are there and which are deleted.
   assert {
     condition = alltrue(flatten([
       for name, role in module.role : [
@@ -125,7 +167,7 @@ run "each_role" {
           || (name == "import" && a == "dynamodb:Query" && toset(try(s.Condition["ForAllValues:StringEquals"]["dynamodb:Attributes"], [])) == toset(["r", "m", "d"]))
         ]
         if contains(s.Resource, "messages")
-      ]
+      ] if !contains(["build-read-model", "serve-reads"], name)
     ]))
     error_message = "a role reads the table of messages"
   }
@@ -210,15 +252,15 @@ run "each_role" {
     error_message = module.role["import"].policy
   }
 
-  # Of the table of state only the store's own records.
+  # Of the table of state only the store's own records, and of the message path those of the job.
   assert {
-    condition = alltrue(flatten([
-      for role in module.role : [
-        for s in jsondecode(role.policy).Statement : try(s.Condition["ForAllValues:StringEquals"]["dynamodb:LeadingKeys"], []) == ["store"]
+    condition = alltrue([
+      for name, role in module.role : toset(flatten([
+        for s in jsondecode(role.policy).Statement : try(s.Condition["ForAllValues:StringEquals"]["dynamodb:LeadingKeys"], ["everything"])
         if contains(s.Resource, "state") && s.Action != ["dynamodb:DescribeTable"]
-      ]
-    ]))
-    error_message = "a role touches more of the table of state than the records of the store"
+      ])) == toset(concat(["store"], lookup({ serve-writes = ["id-writer", "idempotency"], build-read-model = ["group"] }, name, [])))
+    ])
+    error_message = "a role touches more of the table of state than its own records"
   }
 
   # The key is used by asking DynamoDB and SQS, never by itself.
@@ -257,7 +299,7 @@ run "what_people_start_is_chosen" {
 
   assert {
     condition     = toset(keys(output.role_arns)) == toset(["extract-organizations", "collect-rooms", "merge-newest", "rerun"])
-    error_message = "only the jobs"
+    error_message = "only the jobs of the limit path"
   }
 
   assert {

@@ -61,6 +61,9 @@ run "helm_values" {
       extractOrganizations = { roleArn = output.role_arns["extract-organizations"] }
       collectRooms         = { roleArn = output.role_arns["collect-rooms"] }
       mergeNewest          = { roleArn = output.role_arns["merge-newest"] }
+      serveWrites          = { roleArn = "" }
+      buildReadModel       = { roleArn = "" }
+      serveReads           = { roleArn = "" }
       rerun                = { roleArn = output.role_arns["rerun"] }
       autoscaling          = { accountId = "111122223333" }
     }

@@ -65,6 +65,7 @@ run "each" {
     oidc_provider_arn        = "https://oidc.example/id/A"
     namespace                = "*"
     service_accounts         = { merge = "merger" }
+    message_path             = null
     by_hand                  = ["provision"]
     permissions_boundary_arn = "boundary"
   }
@@ -91,6 +92,7 @@ run "each" {
     var.oidc_provider_arn,
     var.namespace,
     var.service_accounts,
+    var.message_path,
     var.by_hand,
     var.permissions_boundary_arn,
   ]

@@ -22,7 +22,11 @@ CASES = {
     "production": [CHART / "values-production.yaml", TERRAFORM],
     "everything": [HERE / "values/everything.yaml"],
     "existing-chat": [HERE / "values/existing-chat.yaml"],
+    "message-path": [HERE / "values/message-path.yaml"],
+    "message-path-small": [HERE / "values/message-path-small.yaml"],
 }
+# Those in which the message path is on.
+WITH_MESSAGES = {"message-path", "message-path-small"}
 
 
 class Refused(Exception):

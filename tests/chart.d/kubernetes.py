@@ -83,7 +83,11 @@ def strict(schema):
     return made
 
 
-SCALERS = {"aws-sqs-queue": "keda/aws_sqs_queue_scaler.go", "aws-cloudwatch": "keda/aws_cloudwatch_scaler.go"}
+SCALERS = {
+    "aws-sqs-queue": "keda/aws_sqs_queue_scaler.go",
+    "aws-cloudwatch": "keda/aws_cloudwatch_scaler.go",
+    "kafka": "keda/kafka_scaler.go",
+}
 
 
 def triggers(item):

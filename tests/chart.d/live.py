@@ -33,9 +33,9 @@ class Wrong(Exception):
     """Something is not as the chart says."""
 
 
-def problems():
-    """What went wrong; nothing, when every container did its work."""
-    missing = [name for name in ADDRESSES if name not in os.environ]
+def problems(trial=None, more=()):
+    """What went wrong in a trial; nothing, when every container did its work."""
+    missing = [name for name in (*ADDRESSES, *more) if name not in os.environ]
     if missing:
         raise Missing(f"{missing[0]} is not set: tests/servers tests/chart --live")
     if os.geteuid() != 0:
@@ -45,19 +45,26 @@ def problems():
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o755)
         try:
-            Trial(pathlib.Path(folder)).all()
+            (trial or Trial)(pathlib.Path(folder)).run()
         except Wrong as wrong:
             yield str(wrong)
 
 
 class Trial:
-    """A release on local servers."""
+    """A release on local servers, where its names begin with its own."""
+
+    NAME = "chart"
 
     def __init__(self, folder):
         self.folder = folder
-        name = f"chart_{os.getpid()}"
+        name = f"{self.NAME}_{os.getpid()}"
         self.database = os.environ["LANNER_TEST_MYSQL_URL"].rstrip("/") + f"/{name}"
-        values = {
+        self.items = objects(render(values=self.values(name)))
+        self.starts = starts(self.items)
+
+    def values(self, name):
+        """What the release is installed with; names begin with this one."""
+        return {
             "settings": {
                 "aws": {"region": "eu-central-1"},
                 "dynamodb": {"endpoint": os.environ["LANNER_TEST_DYNAMODB_URL"], "table_prefix": f"{name}-"},
@@ -67,25 +74,27 @@ class Trial:
             "rerun": {"organization": "1", "reason": "ticket 17", "actor": "somebody"},
             "operate": {"command": ["provision", "--reason=first"], "actor": "somebody"},
         }
-        self.items = objects(render(values=values))
-        self.starts = starts(self.items)
 
-    def all(self):
-        """From nothing to limits, as an operator would."""
+    def run(self):
+        """From an empty database."""
         self.sql(f"CREATE DATABASE {self.database.rsplit('/', 1)[1]}")
         try:
             self.expect(0, "provision")
             self.imported()
-            with self.worker("collect-rooms"), self.worker("merge-newest"):
-                self.expect(0, "extract-organizations")
-                self.expect(0, "rerun")
-            self.expect(0, "doctor")
-            self.limits()
-            # What the policies of failures build on.
-            self.expect(42, "extract-organizations", secret=None)
-            self.expect(75, "extract-organizations", secret="mysql://root@127.0.0.1:1/nothing")
+            self.work()
         finally:
             self.sql(f"DROP DATABASE {self.database.rsplit('/', 1)[1]}")
+
+    def work(self):
+        """From messages to limits, as an operator would."""
+        with self.worker("collect-rooms"), self.worker("merge-newest"):
+            self.expect(0, "extract-organizations")
+            self.expect(0, "rerun")
+        self.expect(0, "doctor")
+        self.limits()
+        # What the policies of failures build on.
+        self.expect(42, "extract-organizations", secret=None)
+        self.expect(75, "extract-organizations", secret="mysql://root@127.0.0.1:1/nothing")
 
     def sql(self, statement):
         address = urllib.parse.urlparse(self.database)
@@ -96,10 +105,16 @@ class Trial:
         """How a job's container is started; without a secret its file is not there."""
         start = self.starts[job].into(self.folder / f"{job}-{time.monotonic_ns()}")
         for path in start.elsewhere if secret is not None else []:
-            pathlib.Path(path).write_text(secret or self.database)
-        # Who asks local servers, and a port of its own: in a cluster each pod has an address, and a role.
-        environment = {**start.environment, "LANNER_AWS_CREDENTIALS": "local", "LANNER_HTTP_LISTEN": f"127.0.0.1:{free_port()}"}
-        return dataclasses.replace(start, command=[BINARY, *start.command[1:]], environment=environment)
+            pathlib.Path(path).write_text(secret or self.secret(path))
+        return dataclasses.replace(start, command=[BINARY, *start.command[1:]], environment={**start.environment, **self.local()})
+
+    def secret(self, path):
+        """What is mounted there."""
+        return self.database
+
+    def local(self):
+        """Who asks local servers, and a port of its own: in a cluster each pod has an address, and a role."""
+        return {"LANNER_AWS_CREDENTIALS": "local", "LANNER_HTTP_LISTEN": f"127.0.0.1:{free_port()}"}
 
     def confined(self, start):
         return ["unshare", "--mount", "sh", "-c", CONFINED, "sh", *start.command]
@@ -141,7 +156,7 @@ class Trial:
             for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
                 path = pod["containers"][0][probe]["httpGet"]["path"]
                 answered(f"http://{start.environment['LANNER_HTTP_LISTEN']}{path}", process)
-            yield
+            yield start
             process.send_signal(signal.SIGTERM)
             code = process.wait(timeout=pod["terminationGracePeriodSeconds"])
             if code != 0:

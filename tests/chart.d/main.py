@@ -9,6 +9,7 @@ import yaml
 import golden
 import kubernetes
 import live
+import live_messages
 import program
 import readme
 import refusals
@@ -109,7 +110,7 @@ def command(arguments):
         case ["--write"]:
             write()
         case ["--live"]:
-            report([("containers run on real servers", live.problems())])
+            report([("containers run on real servers", live.problems()), live_messages.check()])
         case ["--command", *rest]:
             start.main(rest)
         case [word] if not word.startswith("-"):

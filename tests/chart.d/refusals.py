@@ -11,14 +11,15 @@ from helm import HERE, OLD, NEW, Refused, render
 def problems():
     """Every case of refusals.yaml is refused with words that name it; one of each kind by Helm 3, too, whose words are others."""
     cases = yaml.safe_load((HERE / "refusals.yaml").read_text())
-    base = yaml.safe_load((HERE / "values/everything.yaml").read_text())
+    bases = {"everything": "everything", "messages": "message-path"}
+    bases = {word: yaml.safe_load((HERE / f"values/{file}.yaml").read_text()) for word, file in bases.items()}
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        for words in pool.map(lambda case: list(refused(case, base)), cases):
+        for words in pool.map(lambda case: list(refused(case, bases)), cases):
             yield from words
 
 
-def refused(case, base):
-    values = merged(base if case.get("everything") else {}, case["values"])
+def refused(case, bases):
+    values = merged(next((base for word, base in bases.items() if case.get(word)), {}), case["values"])
     for program in (NEW, OLD) if case.get("kind") else (NEW,):
         try:
             render(values=values, program=program)

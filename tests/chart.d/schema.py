@@ -9,9 +9,14 @@ FILE = CHART / "values.schema.json"
 
 # What the chart decides, or what makes no sense on more than one machine.
 DECIDED = {"data.dir", "directory.adapter", "directory.url", "messages.url", "limits.adapter", "ledger.adapter", "ledger.url",
-           "queue.adapter", "aws.credentials", "http.listen"}
+           "queue.adapter", "aws.credentials", "http.listen", "event_log.adapter", "event_log.user", "event_log.password",
+           "event_log.authorities_file", "state.adapter", "auth.jwks", "write_api.listen", "read_api.listen"}
 # Queries that only an existing chat's directory has.
 OF_CHAT = ["free_organizations", "organizations", "rooms"]
+# And one that it has for the message path alone.
+OF_MESSAGE_PATH = ["participant"]
+# What all jobs must see alike, or what one job has to itself anyway.
+OF_NO_JOB = {"policy", "event_log", "write_api", "read_api"}
 
 
 def derived():
@@ -26,7 +31,7 @@ def settings():
     """What `settings` takes: every key of the program but what the chart decides."""
     sections = {}
     for section, found in keys().items():
-        own = {name: of_key(key) for name, key in found.items() if key["key"] not in DECIDED}
+        own = {name: of_key(key) for name, key in found.items() if key["key"] not in DECIDED and key["adapter"] != "embedded"}
         if own:
             sections[section] = closed(own)
     sections["policy"] = {"type": "array", "minItems": 1, "items": {**sections["policy"], "required": ["max_messages", "max_age"]}}
@@ -35,7 +40,7 @@ def settings():
         "required": ["owner"],
         "if": {"properties": {"owner": {"const": "chat"}}},
         "then": {"required": OF_CHAT},
-        "else": {"properties": dict.fromkeys(OF_CHAT, False)},
+        "else": {"properties": dict.fromkeys(OF_CHAT + OF_MESSAGE_PATH, False)},
     }
     adapters = {name: key["adapter"] for name, key in keys()["messages"].items() if key["adapter"] and key["key"] not in DECIDED}
     sections["messages"] |= {
@@ -52,7 +57,7 @@ def overrides():
     """What one job may have different: numbers and its log. All else must be the same for all jobs."""
     sections = {}
     for section, found in keys().items():
-        own = {name: of_key(key) for name, key in found.items() if section == "log" or (key["range"] and section != "policy")}
+        own = {name: of_key(key) for name, key in found.items() if section == "log" or (key["range"] and section not in OF_NO_JOB)}
         if own:
             sections[section] = closed(own)
     return {"description": "Made from lanner settings --explain.", **closed(sections)}

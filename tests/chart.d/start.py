@@ -39,10 +39,10 @@ class Start:
         return Start(self.command, environment, files, {moved(path): of for path, of in self.elsewhere.items()})
 
     def overrides(self):
-        """(section, key, value) of each setting in the environment."""
+        """(section, key, value) of each setting in the environment, without those that stand in files."""
         for name, value in self.environment.items():
             match = re.fullmatch(r"LANNER_([A-Z]+)_([A-Z_]+)", name)
-            if match and name != "LANNER_JOB_NAME":
+            if match and name != "LANNER_JOB_NAME" and not name.endswith("_FILE"):
                 yield match[1].lower(), match[2].lower(), value
 
 
@@ -92,7 +92,7 @@ def main(arguments):
     parser = argparse.ArgumentParser(
         prog="tests/chart --command",
         description="Prints as JSON: command, environment, files (by path), elsewhere (path: NAME/KEY of what is not in the chart).")
-    parser.add_argument("job", help="extract-organizations, collect-rooms, merge-newest, rerun")
+    parser.add_argument("job", help="extract-organizations, collect-rooms, merge-newest, serve-writes, build-read-model, serve-reads, rerun")
     parser.add_argument("--values", action="append", default=[], metavar="FILE", help="as helm's")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as helm's")
     parser.add_argument("--set-string", action="append", default=[], metavar="KEY=VALUE", help="as helm's")

@@ -48,20 +48,23 @@ def of_pod(name, pod, found):
 
 def of_object(item, found, pods):
     name, kind, spec = called(item), item["kind"], item.get("spec", {})
-    if kind == "ScaledObject":
+    if kind in ("ScaledObject", "HorizontalPodAutoscaler"):
         target = found.get(("Deployment", spec["scaleTargetRef"]["name"]))
         if not target or "replicas" in target["spec"]:
             yield f"{name}: its Deployment is not there, or says its own number"
-        for trigger in spec["triggers"]:
-            if ("TriggerAuthentication", trigger["authenticationRef"]["name"]) not in found:
-                yield f"{name}: there is no {trigger['authenticationRef']['name']}"
-    selector = {"Deployment": "selector", "PodDisruptionBudget": "selector", "PodMonitor": "selector", "NetworkPolicy": "podSelector"}
-    if kind in selector:
-        wanted = spec[selector[kind]]["matchLabels"].items()
-        chosen = [pod for pod, each in pods.items() if wanted <= each["metadata"]["labels"].items()]
-        expected = len(pods) if kind in ("NetworkPolicy", "PodMonitor") else 1
+        for trigger in spec.get("triggers", []):
+            authentication = trigger.get("authenticationRef")
+            if authentication and ("TriggerAuthentication", authentication["name"]) not in found:
+                yield f"{name}: there is no {authentication['name']}"
+    chosen = {pod: each for pod, each in pods.items() if selected(item) and selected(item) <= each["metadata"]["labels"].items()}
+    if selected(item):
+        expected = len(pods) if of_all_pods(item) else 1
         if len(chosen) != expected:
-            yield f"{name} is about {chosen}, expected {expected} pods"
+            yield f"{name} is about {list(chosen)}, expected {expected} pods"
+    if kind in ("Service", "NetworkPolicy"):
+        ports = {port["name"] for pod in chosen.values() for port in pod["spec"]["containers"][0].get("ports", [])}
+        for port in sorted(named_ports(item) - ports):
+            yield f"{name} is about a port {port} that is not there"
     if kind in ("CronJob", "Job"):
         yield from of_job(name, spec["jobTemplate"]["spec"] if kind == "CronJob" else spec)
     if kind == "CronJob":
@@ -69,6 +72,30 @@ def of_object(item, found, pods):
             yield f"{name}: two runs may overlap"
         if spec["timeZone"] not in zoneinfo.available_timezones():
             yield f"{name}: there is no time zone {spec['timeZone']}"
+
+
+def selected(item):
+    """The labels by which an object chooses pods."""
+    spec = item.get("spec", {})
+    match item["kind"]:
+        case "Deployment" | "PodDisruptionBudget" | "PodMonitor":
+            return spec["selector"]["matchLabels"].items()
+        case "NetworkPolicy":
+            return spec["podSelector"]["matchLabels"].items()
+        case "Service":
+            return spec["selector"].items()
+
+
+def of_all_pods(item):
+    """Whether an object is about all pods: policies are, but for those that let somebody in to one job."""
+    return item["kind"] == "PodMonitor" or (item["kind"] == "NetworkPolicy" and "app.kubernetes.io/component" not in dict(selected(item)))
+
+
+def named_ports(item):
+    """The ports of pods that an object calls by their names."""
+    spec = item["spec"]
+    ports = [port["targetPort"] for port in spec.get("ports", [])] + [port["port"] for rule in spec.get("ingress", []) for port in rule["ports"]]
+    return {port for port in ports if isinstance(port, str)}
 
 
 def of_job(name, spec):

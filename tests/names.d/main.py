@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -16,6 +17,13 @@ import services
 BINARY = pathlib.Path(os.environ.get("LANNER_BINARY", ROOT / "target/debug/lanner"))
 SETTINGS = ROOT / "docs/examples/services/lanner.toml"
 DAY_S = 86_400
+ANYBODY = [{"ipBlock": {"cidr": "10.0.0.0/8"}}]
+# On, with what it needs and with the names that it has by default.
+MESSAGE_PATH = {
+    "messagePath": {"enabled": True, "keys": {"secret": "tokens"}},
+    "settings": {"event_log": {"bootstrap": "broker.example:9094"}},
+    "networkPolicy": {"writesFrom": ANYBODY, "readsFrom": ANYBODY, "egress": {"kafka": {"to": ANYBODY}}},
+}
 
 
 def provisioned():
@@ -80,17 +88,41 @@ def of_chart(terraform):
         [known] = json.loads(told.stdout)["keys"]
         if not in_chart == prefix == known["default"]:
             yield f"{setting}: {known['default']} in the program, {in_chart} in the chart, {prefix} in Terraform"
-    items = objects(render(values={"autoscaling": {"enabled": True}, "rerun": {"organization": "1", "reason": "r", "actor": "a"},
-                                   "operate": {"command": ["doctor"], "actor": "a"}}, files=[TERRAFORM]))
+    everything = {"autoscaling": {"enabled": True}, "rerun": {"organization": "1", "reason": "r", "actor": "a"},
+                  "operate": {"command": ["doctor"], "actor": "a"}, **MESSAGE_PATH}
+    items = objects(render(values=everything, files=[TERRAFORM]))
     accounts = {item["metadata"]["name"] for item in items if item["kind"] == "ServiceAccount"}
     trusted = set(terraform["service_accounts"].values())
     for name in accounts - trusted:
         yield f"service account {name}: no role trusts it"
-    scaled = {name.rsplit("/", 1)[-1] for item in items if item["kind"] == "ScaledObject"
-              for trigger in item["spec"]["triggers"] for name in [trigger["metadata"].get("queueURL") or trigger["metadata"]["dimensionValue"]]}
+    triggers = [trigger for item in items if item["kind"] == "ScaledObject" for trigger in item["spec"]["triggers"]]
+    yield from of_lag([trigger["metadata"] for trigger in triggers if trigger["type"] == "kafka"])
+    scaled = {name.rsplit("/", 1)[-1] for trigger in triggers if trigger["type"] != "kafka"
+              for name in [trigger["metadata"].get("queueURL") or trigger["metadata"]["dimensionValue"]]}
     queues = {queue["name"] for queue in terraform["queues"].values()}
     if scaled != queues:
         yield f"the chart scales by {sorted(scaled)}, Terraform makes {sorted(queues)}"
+
+
+def of_lag(asked):
+    """The lag that the chart scales by is that of a topic and a group of the program."""
+    adapter, prefix = explained("event_log.adapter"), explained("event_log.topic_prefix")
+    topics = {prefix["default"] + name for name in re.findall(r"PREFIX(\w+)", adapter["about"])}
+    told = subprocess.run([BINARY, "jobs", "--json"], capture_output=True, text=True, env={}, check=True)
+    readers = {job["name"] for job in json.loads(told.stdout) if "event-log" in job["reads"] and "messages" in job["writes"]}
+    if not asked:
+        yield "the chart scales nothing by lag"
+    for lag in asked:
+        if lag["topic"] not in topics:
+            yield f"the chart scales by the topic {lag['topic']}, the program has {sorted(topics)}"
+        if lag["consumerGroup"] not in readers:
+            yield f"the chart scales by the group {lag['consumerGroup']}, the program's log is followed by {sorted(readers)}"
+
+
+def explained(key):
+    told = subprocess.run([BINARY, "settings", "--json", "--explain", key], capture_output=True, text=True, env={}, check=True)
+    [known] = json.loads(told.stdout)["keys"]
+    return known
 
 
 def unknown(asked, known, path):

@@ -2,7 +2,8 @@
 
     tests/servers tests/terraform --calls LANNER
 
-A run as production has it: the scheduled job, two workers, one organization again; then what people do. What a role may call is read from
+A run as production has it: the scheduled job, two workers, one organization again; then what people do; then, where there is Kafka, what
+the message path does (calls_messages.py). What a role may call is read from
 access.tf and roles.tf, and stands between each process and the servers (gate.py).
 """
 
@@ -17,6 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import calls_messages
 import check_policies
 from gate import Gate
 from hcl import TERRAFORM
@@ -28,6 +30,7 @@ RARE = {
     ("merge-newest", "dynamodb:PutItem state"): "the same",
     ("rerun", "dynamodb:PutItem state"): "the same",
     ("operate", "dynamodb:PutItem state"): "the same",
+    ("serve-reads", "dynamodb:PutItem state"): "the same",
     ("merge-newest", "sqs:SendMessage organizations"): "an organization is collected again when the ledger has lost its rooms",
     ("collect-rooms", "sqs:ChangeMessageVisibility organizations"): "work that takes long, or failed, or is stopped",
     ("merge-newest", "sqs:ChangeMessageVisibility rooms"): "the same",
@@ -65,7 +68,7 @@ class House:
         client = ["mariadb", "--no-defaults", "--protocol=tcp", "-h", host, "-P", port, "-u", "root", "-e"]
         subprocess.run([*client, f"CREATE DATABASE {database}"], check=True)
         self.url = f"{mysql}/{database}"
-        self.may = check_policies.granted(TERRAFORM)
+        self.may, self.families = check_policies.granted(TERRAFORM), check_policies.families(TERRAFORM)
 
     def environment(self, dynamodb, sqs, **more):
         return {k: v for k, v in os.environ.items() if not k.startswith("LANNER_")} | {
@@ -75,11 +78,11 @@ class House:
             "LANNER_DYNAMODB_ENDPOINT": dynamodb, "LANNER_SQS_ENDPOINT": sqs, "LANNER_SQS_LINGER_MS": "50",
             # What a worker that is stopped was just being sent comes back soon.
             "LANNER_WORKERS_VISIBLE_FOR_MS": "1000",
-        } | more
+        } | calls_messages.settings() | more
 
     def gate(self, role):
         if role not in self.gates:
-            self.gates[role] = Gate(self.may[role], self.dynamodb, self.sqs)
+            self.gates[role] = Gate(self.may[role], self.families[role], self.dynamodb, self.sqs)
         return self.gates[role]
 
     def run(self, role, *arguments, codes=(0,)):
@@ -95,18 +98,15 @@ class House:
             self.wrong.append(f"{role}: lanner {' '.join(arguments)} ended with {ran.returncode}: {ran.stderr.strip()[-600:]}")
         return ran.stdout
 
-    def worker(self, role):
+    def worker(self, role, **more):
         gate = self.gate(role)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            listen = f"127.0.0.1:{free.getsockname()[1]}"
         # Its queues' depth is told only where metrics are.
-        env = self.environment(gate.dynamodb, gate.sqs, LANNER_HTTP_LISTEN=listen)
+        env = self.environment(gate.dynamodb, gate.sqs, LANNER_HTTP_LISTEN=free_address(), **more)
         return subprocess.Popen([self.lanner, role], env=env, cwd=self.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     @contextlib.contextmanager
-    def workers(self):
-        started = {role: self.worker(role) for role in ("collect-rooms", "merge-newest")}
+    def workers(self, roles=("collect-rooms", "merge-newest"), **more):
+        started = {role: self.worker(role, **more) for role in roles}
         try:
             yield
         finally:
@@ -115,6 +115,12 @@ class House:
             for role, worker in started.items():
                 if code := worker.wait(timeout=20):
                     self.wrong.append(f"{role} ended with {code}")
+
+
+def free_address():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{free.getsockname()[1]}"
 
 
 def story(house, folder):
@@ -137,6 +143,10 @@ def story(house, folder):
         house.run("operate", *look)
     house.run("operate", "run", "--run", "fourth")
     house.run("operate", "doctor", codes=(0, 3))
+    if calls_messages.KAFKA in os.environ:
+        calls_messages.story(house, free_address(), free_address())
+    else:
+        print(f"NOT RUN: roles of the message path: {calls_messages.KAFKA} is not set")
 
 
 def compare(house):
@@ -146,6 +156,8 @@ def compare(house):
         aws = {call for call in house.may[role] if not call.startswith("kms:")}
         for call in sorted(aws - gate.made - {call for rare, call in RARE if rare == role}):
             yield f"{role}: {call} is allowed and was never called"
+        yield from (f"{role}: records {family}/ of the table of state are allowed and were never touched"
+                    for family in sorted(house.families[role] - gate.families_touched))
 
 
 def main():

@@ -12,8 +12,11 @@ ELEMENT = re.compile(r"\b(Action|NotAction|Resource|NotResource)\s*=\s*")
 OBJECTS = re.compile(r"^\$\{aws_s3_bucket\.\w+\.arn\}/\*$")
 # What `lanner provision` alone calls: it is for development, Terraform stands in its place.
 DEVELOPMENT = {"CreateQueue", "CreateTable", "UpdateTimeToLive"}
-# Of the table of state the roles reach these families of records alone.
-FAMILIES = {"store"}
+# How the code calls the families of its records in the table of state, and where.
+FAMILIES = {
+    "lib/aws/src": re.compile(r'const \w+: &str = "(\w+)/'),
+    "jobs/src/messages": re.compile(r'(?:const (?:FAMILY|LEASES): &str = "|format!\(")([\w-]+)(?:"|/\{)'),
+}
 
 
 def value_at(source, start):
@@ -64,19 +67,33 @@ def noun(resource):
     return of + {"arn": "", "index_arn": "/index/live_ids", "dead_letters_arn": "-dead-letters"}[output]
 
 
+def statements_by_role(root):
+    known = locals_of(root)
+    statements, roles = text(known["statements"]), text(known["of_jobs"]) | text(known["of_messages"]) | text(known["of_people"])
+    return {role: [statements[name] for name in of["may"]] for role, of in roles.items()}
+
+
 def granted(root):
     """By role the calls that its statements allow."""
-    known = locals_of(root)
-    statements, roles = text(known["statements"]), text(known["of_jobs"]) | text(known["of_people"])
     return {
-        role: {
-            f"{action} {noun(resource)}"
-            for name in of["may"]
-            for action in statements[name]["Action"]
-            for resource in statements[name]["Resource"]
-        }
-        for role, of in roles.items()
+        role: {f"{action} {noun(resource)}" for of in statements for action in of["Action"] for resource in of["Resource"]}
+        for role, statements in statements_by_role(root).items()
     }
+
+
+def families(root):
+    """By role the families of records of the table of state that its statements reach."""
+    return {
+        role: {family for of in statements for family in families_of(of.get("Condition"))}
+        for role, statements in statements_by_role(root).items()
+    }
+
+
+def families_of(condition):
+    """Those of the store are bounded by a local that several statements share."""
+    if isinstance(condition, str):
+        return ["store"] if condition == "${local.records_of_the_store}" else []
+    return (condition or {}).get("ForAllValues:StringEquals", {}).get("dynamodb:LeadingKeys", [])
 
 
 def expected(root):
@@ -97,13 +114,24 @@ def check_roles(root):
             yield f"role {role}: {call} is {'allowed, but not called' if excess else 'called, but not allowed'}"
 
 
+def check_families(root):
+    """The records of the table of state that the code has, and those that roles reach."""
+    reached = set().union(*families(root).values())
+    used = {
+        family: path.name for folder, named in FAMILIES.items() for path in (ROOT / folder).rglob("*.rs")
+        for family in named.findall(path.read_text())
+    }
+    for family in sorted(used.keys() - reached):
+        yield f"{used[family]}: records {family}/ of the table of state, which no role reaches (dynamodb:LeadingKeys)"
+    for family in sorted(reached - used.keys()):
+        yield f"records {family}/ of the table of state: a role reaches them, and no code has them"
+
+
 def check_code(root):
     """The roles together may do what the code calls, and nothing else at these services."""
     called = set()
     for path in (ROOT / "lib/aws/src").rglob("*.rs"):
         source = path.read_text()
-        for family in set(re.findall(r'const \w+: &str = "(\w+)/', source)) - FAMILIES:
-            yield f"{path.name}: records {family}/ of the table of state, which no role reaches (dynamodb:LeadingKeys)"
         for operation in re.findall(r"\bclient\(\)\s*\.(\w+)\(\)", source):
             # A batch is allowed by the action of one message; DynamoDB's batches are actions of their own.
             name = "".join(part.capitalize() for part in operation.split("_"))
@@ -116,4 +144,5 @@ def check_code(root):
 def check(root):
     yield from check_wildcards(root)
     yield from check_roles(root)
+    yield from check_families(root)
     yield from check_code(root)

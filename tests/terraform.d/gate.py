@@ -13,16 +13,24 @@ BATCHES = {"SendMessageBatch", "DeleteMessageBatch", "ChangeMessageVisibilityBat
 class Gate:
     """Two addresses, for DynamoDB and for SQS, behind which a role's calls are judged. Names are without their prefix."""
 
-    def __init__(self, allowed, dynamodb, sqs):
+    def __init__(self, allowed, families, dynamodb, sqs):
         self.allowed, self.made, self.refused = allowed, set(), set()
+        # Of the records of the table of state, as dynamodb:LeadingKeys bounds them.
+        self.families, self.families_touched = families, set()
         self.dynamodb, self.sqs = (f"http://127.0.0.1:{self.serve(urlsplit(target))}" for target in (dynamodb, sqs))
 
     def judge(self, target, body):
         """Whether the call may be made."""
-        calls = {f"{action} {resource.removeprefix('lanner-')}" for action, resource in calls_of(target, json.loads(body or "{}"))}
+        request = json.loads(body or "{}")
+        calls = {f"{action} {resource.removeprefix('lanner-')}" for action, resource in calls_of(target, request)}
+        family = family_of(request)
         self.made |= calls
-        self.refused |= calls - self.allowed
-        return calls <= self.allowed
+        self.families_touched |= {family} - {None}
+        refused = calls - self.allowed
+        if family not in {None, *self.families}:
+            refused |= {f"{call} (records {family}/)" for call in calls}
+        self.refused |= refused
+        return not refused
 
     def serve(self, target):
         gate = self
@@ -65,6 +73,11 @@ def forward(target, path, headers, body):
         return answer.status, passed, answer.read()
     finally:
         connection.close()
+
+
+def family_of(body):
+    """The partition key of a record of the table of state, where one record is asked for."""
+    return (body.get("Key") or body.get("Item") or {}).get("family", {}).get("S")
 
 
 def calls_of(target, body):

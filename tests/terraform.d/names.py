@@ -40,7 +40,7 @@ def names(root=TERRAFORM):
         "namespace": default["namespace"],
         "helm_values": skeleton(text(dict(output("helm_values"))["value"])),
         "service_accounts": {
-            role: f"{default['name']}-{role}" for role in text(known["of_jobs"]) | text(known["of_people"])
+            role: f"{default['name']}-{role}" for role in text(known["of_jobs"]) | text(known["of_messages"]) | text(known["of_people"])
         },
     }
 
