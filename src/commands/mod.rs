@@ -10,6 +10,7 @@ pub(crate) mod explain;
 pub(crate) mod export;
 pub(crate) mod import;
 pub(crate) mod job;
+mod lag;
 pub(crate) mod limits;
 pub(crate) mod messages;
 pub(crate) mod observe;

@@ -12,8 +12,8 @@ use worker::{Backoff, Cause, Pulse, Queue};
 use super::App;
 use crate::exit::{self, Failure};
 
-/// How often queue depths are asked for.
-const SAMPLE: Duration = Duration::from_secs(10);
+/// How often queue depths, and the lag behind a log, are asked for.
+pub(super) const SAMPLE: Duration = Duration::from_secs(10);
 
 /// The HTTP side of a process; nothing where no address is set.
 pub(crate) struct Observed(Option<Listening>);
@@ -56,6 +56,11 @@ impl Observed {
         })))
     }
 
+    /// Whether anybody can ask.
+    pub(crate) fn listens(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// What answers and what samples, to be supervised beside the jobs that it tells of.
     pub(crate) fn children(self) -> Vec<Child> {
         self.children_and(Stale::default)
@@ -80,6 +85,9 @@ impl Observed {
         let probes = Child::new("probes", Phase::Telemetry, policy(), move |context| {
             answer(Arc::clone(&listening.listener), listening.health(&context, other.clone()), context.stop)
         });
+        if queues.is_empty() {
+            return vec![probes];
+        }
         let depths = Child::new("queue-depths", Phase::Telemetry, policy(), move |context| {
             let queues = Arc::clone(&queues);
             async move {
@@ -123,7 +131,7 @@ impl Beside {
 }
 
 /// 100 ms to 10 s, and a limit that these delays never reach: no job ends because nobody can ask how it is.
-fn policy() -> Policy {
+pub(super) fn policy() -> Policy {
     #[expect(clippy::expect_used, reason = "the numbers stand right here")]
     let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10), 0.3).expect("checked numbers");
     Policy { limit: RestartLimit { max: 100, within: Duration::from_secs(600) }, ..Policy::new(backoff) }

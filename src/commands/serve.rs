@@ -9,11 +9,11 @@ use jobs::messages::serve_reads::{self, Reads};
 use jobs::messages::serve_writes::{self, LeasedIds, Writes};
 use jobs::messages::{GroupMarker, build_read_model};
 use tokio::net::TcpListener;
-use worker::supervisor::{Child, Phase, Policy, StopBounds};
+use worker::supervisor::{Child, Phase, Policy, StopBounds, Tree};
 use worker::{Cause, StateError};
 
 use super::observe::Observed;
-use super::{App, processes};
+use super::{App, lag, processes};
 use crate::exit::{self, Failure, Outcome};
 use crate::output::{json, say};
 use crate::wiring::MessagePath;
@@ -24,6 +24,8 @@ pub(super) struct Service {
     /// Where it listens.
     pub(super) address: Option<SocketAddr>,
     pub(super) children: Vec<Child>,
+    /// What samples it for metrics, where anybody can ask for them.
+    pub(super) telemetry: Vec<Child>,
 }
 
 impl Service {
@@ -68,7 +70,7 @@ pub(crate) async fn serve(app: &App, role: Role) -> Outcome {
         Role::Reads => reads(app, &path).await?,
     };
     let address = service.address;
-    let tree = processes::tree(service.children, observed.children(), stop_bounds(app))?;
+    let tree = tree(app, vec![service], observed)?;
     if let Some(address) = address {
         listening(name, address);
     }
@@ -82,8 +84,20 @@ pub(crate) async fn serve(app: &App, role: Role) -> Outcome {
     Ok(exit::DONE)
 }
 
+/// The process of these services.
+pub(super) fn tree(app: &App, services: Vec<Service>, observed: Observed) -> Result<Tree, Failure> {
+    let (mut children, mut telemetry) = (Vec::new(), Vec::new());
+    let listens = observed.listens();
+    for service in services {
+        children.extend(service.children);
+        telemetry.extend(service.telemetry.into_iter().filter(|_| listens));
+    }
+    telemetry.extend(observed.children());
+    processes::tree(children, telemetry, stop_bounds(app))
+}
+
 /// How long each phase of a stop may take: requests have half of the grace, other work the other half and a moment to give back.
-pub(super) fn stop_bounds(app: &App) -> StopBounds {
+fn stop_bounds(app: &App) -> StopBounds {
     let grace = stop_grace(app);
     StopBounds {
         intake: grace + Duration::from_millis(300),
@@ -113,7 +127,12 @@ pub(super) async fn writes(app: &App, path: &MessagePath<'_>) -> Result<Service,
     let in_flight_max = settings.write_api.in_flight_max;
     let (address, server) =
         http(app, serve_writes::NAME, ("write_api", &settings.write_api.listen), routes, in_flight_max).await?;
-    Ok(Service { name: serve_writes::NAME, address: Some(address), children: vec![server, lease] })
+    Ok(Service {
+        name: serve_writes::NAME,
+        address: Some(address),
+        children: vec![server, lease],
+        telemetry: Vec::new(),
+    })
 }
 
 /// `serve-reads`.
@@ -123,14 +142,15 @@ pub(super) async fn reads(app: &App, path: &MessagePath<'_>) -> Result<Service, 
     let in_flight_max = settings.read_api.in_flight_max;
     let (address, server) =
         http(app, serve_reads::NAME, ("read_api", &settings.read_api.listen), routes, in_flight_max).await?;
-    Ok(Service { name: serve_reads::NAME, address: Some(address), children: vec![server] })
+    Ok(Service { name: serve_reads::NAME, address: Some(address), children: vec![server], telemetry: Vec::new() })
 }
 
 /// `build-read-model`.
 pub(super) async fn read_model(app: &App, path: &MessagePath<'_>) -> Result<Service, Failure> {
     let (ports, settings) = (path.read_model().await?, app.settings.read_model()?);
     let log = Arc::clone(&ports.events);
-    let marker = GroupMarker::new(Arc::clone(&ports.state), log, build_read_model::NAME, settings.log_epoch);
+    let marker =
+        GroupMarker::new(Arc::clone(&ports.state), Arc::clone(&log), build_read_model::NAME, settings.log_epoch);
     let missing = marker.missing().await.map_err(|error: StateError| {
         let code = if error.is_temporary() { exit::TEMPORARY } else { exit::CONFIGURATION };
         Failure::new(code, error)
@@ -138,7 +158,8 @@ pub(super) async fn read_model(app: &App, path: &MessagePath<'_>) -> Result<Serv
     let consumer = build_read_model::consumer(&ports, settings, missing)
         .map_err(|error| Failure::new(exit::CONFIGURATION, error))?;
     let children = vec![consumer.child(), marker.child(settings.backoff)];
-    Ok(Service { name: build_read_model::NAME, address: None, children })
+    let telemetry = vec![lag::child(log, build_read_model::NAME)];
+    Ok(Service { name: build_read_model::NAME, address: None, children, telemetry })
 }
 
 /// A server as a supervised child. The socket outlives its runs: nobody who connects meanwhile is refused.

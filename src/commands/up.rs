@@ -44,15 +44,14 @@ pub(crate) async fn run(app: &App, args: &UpArgs) -> Outcome {
     if ports.directory.free_organizations(None, 1).await?.is_empty() {
         eprintln!("no free organization is in the directory: bring one with lanner import, or try lanner demo");
     }
-    let services = [
+    let services = vec![
         serve::writes(app, &path).await?,
         serve::read_model(app, &path).await?,
         serve::reads(app, &path).await?,
         limit_path(app, ports, args.every)?,
     ];
     services.iter().for_each(Service::announce);
-    let children = services.into_iter().flat_map(|service| service.children).collect();
-    let tree = processes::tree(children, observed.children(), serve::stop_bounds(app))?;
+    let tree = serve::tree(app, services, observed)?;
     serve::until_stopped("up");
     processes::run(tree, app.stop.clone()).await?;
     if app.json {
@@ -70,7 +69,8 @@ fn limit_path(app: &App, ports: &Ports, every: Duration) -> Result<Service, Fail
     let (collect, merge) = (collect_rooms::consumer(ports, stage), merge_newest::consumer(ports, stage));
     let rounds = Rounds { ports: ports.clone(), every, settings: RoundSettings::of(&app.settings)? };
     let extract = rounds.child(Policy::new(stage.consumer.backoff));
-    Ok(Service { name: "limits", address: None, children: vec![extract, collect.child(), merge.child()] })
+    let children = vec![extract, collect.child(), merge.child()];
+    Ok(Service { name: "limits", address: None, children, telemetry: Vec::new() })
 }
 
 /// Runs of all free organizations, one after the other.

@@ -7,8 +7,8 @@ use jobs::{ORGANIZATION_QUEUE, ROOM_QUEUE};
 use sql::{Migrations, SqlDirectory, SqlLedger, SqlLiveIds};
 
 use super::checks::{Check, Free, unfinished_import};
-use super::ports;
 use super::systems::Systems;
+use super::{logs, ports};
 use crate::exit::Failure;
 use crate::settings::{MessagesAdapter, Part, Settings};
 
@@ -129,6 +129,15 @@ impl<'a> Services<'a> {
             let mut found = vec![Finding::ok("messages", words)];
             found.extend(slow("messages", live_ids.warnings()));
             Ok(found)
+        })
+    }
+
+    /// The topics of the log of events.
+    pub(super) fn event_log(&self) -> Check<'a> {
+        let settings = self.settings;
+        Check::new("event log", &["settings"], async move {
+            let topics = logs::topics(settings).await?;
+            Ok(vec![needed("event log", "topics", topics)])
         })
     }
 

@@ -9,7 +9,9 @@ use super::check_embedded::Embedded;
 use super::check_services::Services;
 use super::systems::uses_dynamodb;
 use crate::exit::{self, Failure};
-use crate::settings::{DirectoryAdapter, LedgerAdapter, LimitsAdapter, MessagesAdapter, Part, QueueAdapter, Settings};
+use crate::settings::{
+    DirectoryAdapter, EventLogAdapter, LedgerAdapter, LimitsAdapter, MessagesAdapter, Part, QueueAdapter, Settings,
+};
 
 /// One system that can be checked, and how.
 pub(crate) struct Check<'a> {
@@ -72,6 +74,9 @@ pub(crate) fn checks(settings: &Settings) -> Vec<Check<'_>> {
         LimitsAdapter::Embedded {} => embedded.limits(),
         LimitsAdapter::DynamoDb {} => services.limits(),
     });
+    if let EventLogAdapter::Kafka { .. } = &settings.event_log {
+        checks.push(services.event_log());
+    }
     checks
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws::provision::Needed;
 use embedded::{DataDir, LmdbLog, MapSize};
 use jobs::messages::{EVENT_LOG, READABLE_LOG};
 use kafka::{KafkaLog, KafkaSettings, Password, SaslMechanism, Security, Tls, TopicSettings};
@@ -34,14 +35,8 @@ fn open_embedded(data_dir: &DataDir, name: &str, partitions: u32, timeout: Durat
     })
 }
 
-/// A topic that is needed.
-pub(super) struct Topic {
-    pub(super) name: String,
-    pub(super) exists: bool,
-}
-
-/// The topics that the settings need, and whether they are there as they have to be.
-pub(super) async fn missing_topics(settings: &Settings) -> Result<Vec<Topic>, Failure> {
+/// The topics that the settings need. Those that are there are as they have to be.
+pub(super) async fn topics(settings: &Settings) -> Result<Vec<Needed>, Failure> {
     let EventLogAdapter::Kafka { topic_prefix, partitions, .. } = &settings.event_log else { return Ok(Vec::new()) };
     let used = kafka(settings)?;
     let mut topics = Vec::new();
@@ -51,7 +46,7 @@ pub(super) async fn missing_topics(settings: &Settings) -> Result<Vec<Topic>, Fa
         if exists {
             KafkaLog::open(&used, &name, *partitions).await.map_err(opening)?;
         }
-        topics.push(Topic { name, exists });
+        topics.push(Needed { name, exists });
     }
     Ok(topics)
 }

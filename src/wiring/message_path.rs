@@ -15,7 +15,7 @@ use super::ports::OpenedDirectory;
 use super::systems::Systems;
 use super::{keys, logs, ports};
 use crate::exit::{self, Failure};
-use crate::settings::{MessagesAdapter, Part, Settings, StateAdapter};
+use crate::settings::{DirectoryAdapter, MessagesAdapter, Owner, Part, Settings, StateAdapter};
 
 /// The systems of the message path, opened for one or several of its services.
 pub(crate) struct MessagePath<'a> {
@@ -44,6 +44,13 @@ impl<'a> MessagePath<'a> {
 
     /// Opens what these parts need, and what all services share.
     pub(crate) async fn open(settings: &'a Settings, command: &str, parts: &[Part]) -> Result<Self, Failure> {
+        if let DirectoryAdapter::Sql { owner: Owner::Chat, participant, .. } = &settings.directory
+            && participant.trim().is_empty()
+        {
+            let words = "settings: directory.participant is empty: with directory.owner = \"chat\" the message path asks by this query \
+                         who is in which room";
+            return Err(Failure::new(exit::CONFIGURATION, anyhow::anyhow!(words)));
+        }
         let systems = Systems::open_parts(settings, Access::Write, command, parts).await?;
         let epoch = ports::epoch(&systems, Access::Write).await?;
         let events = logs::log(&systems, EVENT_LOG).await?;

@@ -57,9 +57,7 @@ impl<'a> Provision<'a> {
             let found = provision::find_queues(self.0.sqs()?, &names).await?;
             items.extend(found.into_iter().map(|found| needed("queue", found)));
         }
-        for topic in logs::missing_topics(self.0.settings).await? {
-            items.push(Item { kind: "topic", name: topic.name, exists: topic.exists, made: false });
-        }
+        items.extend(logs::topics(self.0.settings).await?.into_iter().map(|found| needed("topic", found)));
         for store in self.stores()? {
             let Migrations { applied, known } = store.migrations().await?;
             items.push(Item { kind: "sql_tables", name: store.name(), exists: applied >= known, made: false });

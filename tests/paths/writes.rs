@@ -214,3 +214,40 @@ async fn an_event_is_readable_once_the_read_model_has_it() {
     let later = Accepted { version: Position::from_bits(accepted.version.get() + 1), ..accepted };
     assert!(!writes.readable(&later, Duration::ZERO).await);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writers_of_one_room_are_ordered_as_they_were_accepted() {
+    let chat = Chat::new().await;
+    let (one, _lease) = chat.writes(8, 10).await;
+    let (other, _other_lease) = chat.writes(9, 10).await;
+    let mut writers = tokio::task::JoinSet::new();
+    for writer in 0..16 {
+        let writes = if writer % 2 == 0 { std::sync::Arc::clone(&one) } else { std::sync::Arc::clone(&other) };
+        writers.spawn(async move {
+            let mut accepted = Vec::new();
+            for number in 0..20 {
+                let asked = tokio::time::Instant::now();
+                let write = post(&format!("text {number} of {writer}"));
+                // What is not known to be accepted has no place that could be compared.
+                if let Ok(written) = writes.accept(caller(10), write, None).await {
+                    accepted.push((asked, tokio::time::Instant::now(), written.version));
+                }
+            }
+            accepted
+        });
+    }
+    let mut accepted = Vec::new();
+    while let Some(written) = writers.join_next().await {
+        accepted.extend(written.expect("no panic"));
+    }
+    assert!(accepted.len() > 200, "only {} were accepted", accepted.len());
+    for (_, answered, earlier) in &accepted {
+        for (asked, _, later) in &accepted {
+            assert!(asked < answered || later > earlier, "{later} was asked for after {earlier} was accepted");
+        }
+    }
+    let mut places: Vec<Position> = accepted.iter().map(|(_, _, version)| *version).collect();
+    places.sort_unstable();
+    places.dedup();
+    assert_eq!(places.len(), accepted.len(), "two have one place");
+}

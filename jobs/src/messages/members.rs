@@ -90,3 +90,41 @@ impl Members {
         self.known.insert(key, Known { accepted: Some((Instant::now(), is_member)), ..known });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use chat::OrganizationId;
+    use tokio::time::advance;
+
+    use super::*;
+
+    fn participant(is_member: bool) -> Option<Participant> {
+        Some(Participant { organization: OrganizationId::from_bits(1), is_member })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_is_fresh_for_a_while_and_can_be_used_for_longer() {
+        let known = Known { answer: Some((Instant::now(), participant(true))), accepted: None };
+        advance(FRESH_FOR - Duration::from_secs(1)).await;
+        assert_eq!(known.answer_of(FRESH_FOR), Some(participant(true)));
+        advance(Duration::from_secs(1)).await;
+        assert_eq!(known.answer_of(FRESH_FOR), None);
+        assert_eq!(known.answer_of(STALE_FOR), Some(participant(true)));
+        advance(STALE_FOR).await;
+        assert_eq!(known.answer_of(STALE_FOR), None);
+        assert_eq!(Known::default().answer_of(STALE_FOR), None, "nobody was asked");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_accepted_holds_against_the_directory_until_it_must_have_come_there() {
+        for is_member in [true, false] {
+            let answer = Some((Instant::now(), participant(!is_member)));
+            let known = Known { answer, accepted: Some((Instant::now(), is_member)) };
+            assert_eq!(known.answer_of(STALE_FOR), Some(participant(is_member)));
+            advance(FRESH_FOR).await;
+            assert_eq!(known.answer_of(STALE_FOR), Some(participant(!is_member)));
+        }
+        let unknown = Known { answer: Some((Instant::now(), None)), accepted: Some((Instant::now(), true)) };
+        assert_eq!(unknown.answer_of(STALE_FOR), Some(None), "nobody unknown becomes a member by a join");
+    }
+}

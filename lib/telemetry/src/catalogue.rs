@@ -69,6 +69,12 @@ pub const CATALOGUE: &[Metric] = &[
         &["job"],
         "Records between the commit positions and the newest read",
     ),
+    metric(
+        "lanner_log_lag_records",
+        Kind::Gauge,
+        &["job"],
+        "Records of the log that the consumer group has not committed yet, over all partitions",
+    ),
     metric("lanner_lanes", Kind::Gauge, &["job", "state"], "Lanes: ready, in flight, waiting for a retry, parked"),
     metric(
         "lanner_http_requests_total",
