@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chat::{AccountId, OrganizationId, Timestamp};
 use jobs::messages::Caller;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::{AuthError, LEEWAY};
 
@@ -16,12 +16,13 @@ const ADMIN: &str = "rooms:admin";
 pub(super) struct Claims {
     sub: AccountId,
     org: OrganizationId,
+    #[serde(serialize_with = "whole")]
     exp: f64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     nbf: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     scope: Option<String>,
-    #[serde(skip_deserializing)]
+    #[serde(skip_deserializing, serialize_with = "whole")]
     iat: f64,
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     aud: Option<String>,
@@ -55,6 +56,11 @@ impl Claims {
         let is_admin = self.scope.is_some_and(|scope| scope.split(' ').any(|word| word == ADMIN));
         Ok(Caller { account: self.sub, organization: self.org, is_admin })
     }
+}
+
+/// Ours have no fraction, and not every reader takes one.
+fn whole<S: Serializer>(seconds: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(*seconds as u64)
 }
 
 fn seconds(time: Timestamp) -> f64 {

@@ -30,7 +30,7 @@ pub(super) struct Which {
     limit: Option<usize>,
     /// Refuse to answer before this version can be read.
     #[serde(default, deserialize_with = "version")]
-    #[param(value_type = Option<String>)]
+    #[param(value_type = Option<String>, pattern = "^[0-9]{1,4}:[0-9]{1,14}$")]
     pub(super) min_version: Option<Position>,
 }
 
@@ -41,7 +41,7 @@ pub(super) struct Which {
 pub(super) struct Since {
     /// Refuse to answer before this version can be read.
     #[serde(default, deserialize_with = "version")]
-    #[param(value_type = Option<String>)]
+    #[param(value_type = Option<String>, pattern = "^[0-9]{1,4}:[0-9]{1,14}$")]
     pub(super) min_version: Option<Position>,
 }
 

@@ -56,7 +56,7 @@ impl From<Accepted> for Receipt {
 #[expect(dead_code, reason = "describes headers that are read by `request::headers`")]
 pub(super) struct Headers {
     /// 1 to 255 visible ASCII characters, in double quotes or bare. The same request again under the same key is accepted once.
-    #[param(rename = "Idempotency-Key", max_length = 257, nullable = false)]
+    #[param(rename = "Idempotency-Key", pattern = "^[!-~]{1,257}$", nullable = false)]
     idempotency_key: Option<String>,
     /// `wait=N`: answer when the change can be read, at the latest after N seconds (at most 10).
     #[param(rename = "Prefer", example = "wait=2", nullable = false)]
