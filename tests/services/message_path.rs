@@ -20,14 +20,13 @@ async fn program_for(feed: &Feed, server: SqlServer) -> Option<(Stage, Program)>
     let program = stage
         .program
         .clone()
-        .with("LANNER_EVENT_LOG_ADAPTER", "kafka")
+        .with("LANNER_CONFIG", concat!(env!("CARGO_MANIFEST_DIR"), "/docs/examples/services/message-path.toml"))
         .with("LANNER_EVENT_LOG_BOOTSTRAP", brokers)
         .with("LANNER_EVENT_LOG_TOPIC_PREFIX", &stage.services.prefix)
         .with("LANNER_EVENT_LOG_PARTITIONS", 4)
-        .with("LANNER_EVENT_LOG_INSYNC_REPLICAS_MIN", 1)
-        .with("LANNER_EVENT_LOG_REPLICATION_FACTOR", 1)
-        .with("LANNER_EVENT_LOG_SESSION_TIMEOUT_MS", 3_000)
-        .with("LANNER_STATE_ADAPTER", "dynamodb");
+        .with("LANNER_EVENT_LOG_SESSION_TIMEOUT_MS", 3_000);
+    let found = program.run("doctor").exits(42).out;
+    assert!(found.contains("topics") && found.contains("do not exist"), "{found}");
     program.run("provision --reason test").exits(0);
     let tables = stage.folder.path().join("feed");
     feed.chat().write_csv(&tables);
