@@ -10,6 +10,9 @@ use super::stage::{Stage, not_run, on_each_server, persevere};
 
 on_each_server!(a_feed_pushed_over_http_is_read_back);
 
+/// How often a service is killed.
+const KILLS: usize = 12;
+
 /// The chat of a feed on services, with the log in Kafka. None where the servers are not there, which is said.
 async fn program_for(feed: &Feed, server: SqlServer) -> Option<(Stage, Program)> {
     let stage = Stage::new(server, 1).await?;
@@ -58,12 +61,14 @@ async fn killed_on_services_what_was_accepted_is_read() {
     served.start_all().await;
     let mut random = fastrand::Rng::with_seed(11);
     let killing = async {
-        loop {
+        // So many that it comes to its end on a slow machine, too.
+        for _ in 0..KILLS {
             tokio::time::sleep(Duration::from_millis(random.u64(500..3_000))).await;
             let job = [WRITES, READ_MODEL, READS][random.usize(..3)];
             served.kill(job);
             served.start(job);
         }
+        std::future::pending().await
     };
     let pushed = tokio::select! {
         pushed = push(&served, &feed, 4) => pushed,
