@@ -74,8 +74,8 @@ impl Drop for Busy<'_> {
 
 #[async_trait]
 impl LaneWork<u32, u32> for Handled {
-    async fn handle(&self, key: &u32, item: &u32, _: u32) -> LaneVerdict {
-        assert!(self.busy.lock().expect("busy").insert(*key), "two items of key {key} at once");
+    async fn handle(&self, key: &u32, items: &[u32], _: u32) -> LaneVerdict {
+        assert!(self.busy.lock().expect("busy").insert(*key), "two turns of key {key} at once");
         let _busy = Busy(self, *key);
         let (took, fails) = self
             .random
@@ -88,8 +88,10 @@ impl LaneWork<u32, u32> for Handled {
         }
         let mut first = self.first.lock().expect("handled");
         let seen = first.entry(*key).or_default();
-        if !seen.contains(item) {
-            seen.push(*item);
+        for item in items {
+            if !seen.contains(item) {
+                seen.push(*item);
+            }
         }
         LaneVerdict::Done
     }
@@ -124,7 +126,7 @@ impl Setup {
     }
 
     fn consumer(&self) -> LaneConsumer<u32, u32> {
-        let limits = LaneLimits::new(16, 50, 100, 200).expect("limits").parking(20);
+        let limits = LaneLimits::new(16, 50, 100, 200).expect("limits").parking(20).in_runs(8);
         let settings = LaneConsumerSettings {
             pool: LanePoolSettings {
                 limits,

@@ -4,6 +4,7 @@
 mod cli;
 mod conformance;
 mod consumer;
+mod group_marker;
 mod handlers;
 mod lanes;
 mod leases;

@@ -16,7 +16,7 @@ use import::Account;
 use jobs::messages::build_read_model;
 use jobs::messages::serve_reads::{ReadPorts, Reads};
 use jobs::messages::serve_writes::{self, LeasedIds, WritePorts, Writes};
-use jobs::messages::{Caller, EVENT_LOG, MessagePorts, READABLE_LOG};
+use jobs::messages::{Caller, EVENT_LOG, GroupMarker, MessagePorts, READABLE_LOG};
 use support::{Faults, Flaky, until};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -41,7 +41,7 @@ pub(crate) struct Chat {
     pub(crate) limits: LmdbLimits,
     ledger: SqliteLedger,
     pub(crate) state: SqliteState,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 pub(crate) fn caller(account: u64) -> Caller {
@@ -83,10 +83,17 @@ impl Chat {
             limits: LmdbLimits::open(&data.limits(), MapSize::default()).expect("limits"),
             ledger: SqliteLedger::open(&data).await.expect("a ledger"),
             state: SqliteState::open(&data).await.expect("a state"),
-            _folder: folder,
+            folder,
         };
         chat.fill().await;
         chat
+    }
+
+    /// The same chat after its log of events was lost: it begins anew.
+    pub(crate) fn without_events(self) -> Self {
+        let lost = self.folder.path().join("lost");
+        let events = LmdbLog::open(EVENT_LOG, &lost, PARTITIONS, 500 * MS, MapSize::default()).expect("a log");
+        Self { events, ..self }
     }
 
     async fn fill(&self) {
@@ -109,19 +116,39 @@ impl Chat {
 
     /// The writing service with a lease, of whose calls to the log `percent` fail.
     pub(crate) async fn writes(&self, seed: u64, percent: u32) -> (Arc<Writes>, AbortOnDropHandle<Outcome>) {
-        let faults = Faults::new(seed, percent);
-        let ports = WritePorts {
-            events: Arc::new(Flaky::new(self.events.clone(), faults.of_port(1))),
-            directory: Arc::new(self.directory.clone()),
-            state: Arc::new(self.state.clone()),
-            epoch: Epoch::default(),
-        };
+        let events = Flaky::new(self.events.clone(), Faults::new(seed, percent).of_port(1));
+        self.leased(self.write_ports(Arc::new(events))).await
+    }
+
+    /// The writing service with a lease, over a log (port 1) and records (port 2) that may die.
+    pub(crate) async fn dying_writes(&self, faults: &Faults) -> (Arc<Writes>, AbortOnDropHandle<Outcome>) {
+        let events = Flaky::new(self.events.clone(), faults.of_port(1));
+        let state = Arc::new(Flaky::new(self.state.clone(), faults.of_port(2)));
+        self.leased(WritePorts { state, ..self.write_ports(Arc::new(events)) }).await
+    }
+
+    async fn leased(&self, ports: WritePorts) -> (Arc<Writes>, AbortOnDropHandle<Outcome>) {
         let ids = Arc::new(LeasedIds::new(Epoch::default()));
         let lease = Arc::clone(&ids).child(Arc::clone(&ports.state), backoff());
         let tree = Tree::new("process", vec![lease]).expect("a tree");
         let running = AbortOnDropHandle::new(tokio::spawn(tree.run(CancellationToken::new())));
         until("a lease is held", async || ids.is_ready()).await;
         (Arc::new(Writes::new(&ports, ids, settings())), running)
+    }
+
+    /// The writing service without a lease, which therefore has no ids to deal.
+    pub(crate) fn writes_without_lease(&self, settings: serve_writes::Settings) -> Writes {
+        let ports = self.write_ports(Arc::new(self.events.clone()));
+        Writes::new(&ports, Arc::new(LeasedIds::new(Epoch::default())), settings)
+    }
+
+    fn write_ports(&self, events: Arc<dyn Log>) -> WritePorts {
+        WritePorts {
+            events,
+            directory: Arc::new(self.directory.clone()),
+            state: Arc::new(self.state.clone()),
+            epoch: Epoch::default(),
+        }
     }
 
     pub(crate) fn reads(&self) -> Reads {
@@ -138,6 +165,17 @@ impl Chat {
 
     /// Starts `build-read-model`.
     pub(crate) fn read_model(&self) -> AbortOnDropHandle<Outcome> {
+        AbortOnDropHandle::new(tokio::spawn(self.read_model_tree(Missing::First).run(CancellationToken::new())))
+    }
+
+    /// Whether `build-read-model` has been at the log before.
+    pub(crate) fn marker(&self) -> GroupMarker {
+        let (state, events) = (Arc::new(self.state.clone()), Arc::new(self.events.clone()));
+        GroupMarker::new(state, events, build_read_model::NAME, 0)
+    }
+
+    /// `build-read-model` with its marker.
+    pub(crate) fn read_model_tree(&self, missing: Missing) -> Tree {
         let ports = MessagePorts {
             events: Arc::new(self.events.clone()),
             readable: Arc::new(self.readable.clone()),
@@ -153,9 +191,8 @@ impl Chat {
             commit_every: 20 * MS,
             ..build_read_model::Settings::embedded()
         };
-        let consumer = build_read_model::consumer(&ports, settings, Missing::First).expect("settings");
-        let tree = Tree::new("process", vec![consumer.child()]).expect("a tree");
-        AbortOnDropHandle::new(tokio::spawn(tree.run(CancellationToken::new())))
+        let consumer = build_read_model::consumer(&ports, settings, missing).expect("settings");
+        Tree::new("process", vec![consumer.child(), self.marker().child(backoff())]).expect("a tree")
     }
 
     /// Everything in the log of events.

@@ -17,6 +17,7 @@ use embedded::{
 use import::Account;
 use jobs::messages::build_read_model::{self, Settings};
 use jobs::messages::{EVENT_LOG, MessagePorts, Quarantined, READABLE_LOG, append_event};
+use support::waiting::number_from_env;
 use support::{Faults, Flaky, until};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +29,10 @@ use worker::{Backoff, Log};
 const MS: Duration = Duration::from_millis(1);
 const ROOMS: u64 = 6;
 const ACCOUNTS: u64 = 5;
+/// Ports that can fail.
+const PORTS: u64 = 5;
+/// Commits of a short run.
+const COMMITS_MAX: u64 = 6;
 
 struct Setup {
     events: LmdbLog,
@@ -63,11 +68,10 @@ impl Setup {
         }
     }
 
-    /// Ports of which `percent` of the calls fail.
-    fn ports(&self, seed: u64, percent: u32) -> MessagePorts {
-        let faults = Faults::new(seed, percent);
+    /// Ports 1 to [`PORTS`], of whose calls some fail.
+    fn ports(&self, faults: &Faults) -> MessagePorts {
         MessagePorts {
-            events: Arc::new(self.events.clone()),
+            events: Arc::new(Flaky::new(self.events.clone(), faults.of_port(5))),
             readable: Arc::new(Flaky::new(self.readable.clone(), faults.of_port(1))),
             messages: Arc::new(Flaky::new(self.store.clone(), faults.of_port(2))),
             memberships: Some(Arc::new(Flaky::new(self.directory.clone(), faults.of_port(3)))),
@@ -78,12 +82,22 @@ impl Setup {
         }
     }
 
-    fn tree(&self, seed: u64, percent: u32) -> Tree {
+    fn tree(&self, faults: &Faults) -> Tree {
         let backoff = Backoff::new(2 * MS, 20 * MS, 0.3).expect("a backoff");
         let settings =
             Settings { backoff, commit_every: 20 * MS, high_water: 64, poll_max: 32, ..Settings::embedded() };
-        let consumer = build_read_model::consumer(&self.ports(seed, percent), settings, Missing::First);
+        let consumer = build_read_model::consumer(&self.ports(faults), settings, Missing::First);
         Tree::new("process", vec![consumer.expect("settings").child()]).expect("a tree")
+    }
+
+    /// Runs until everything is built, stops, and checks.
+    async fn finish(&self, faults: &Faults) {
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(self.tree(faults).run(stop.clone()));
+        until("everything is built", async || self.is_built().await).await;
+        stop.cancel();
+        assert_eq!(running.await.expect("no panic"), Outcome::Stopped);
+        self.check().await;
     }
 
     async fn all(&self, log: &LmdbLog) -> Vec<ReadRecord> {
@@ -181,6 +195,24 @@ fn organization() -> OrganizationId {
     OrganizationId::from_bits(1)
 }
 
+/// A message to a room by the first account.
+fn post(number: u64, room: u64) -> Event {
+    let by = Actor { account: AccountId::from_bits(1), organization: organization() };
+    let body = format!("text {number}");
+    Event {
+        id: EventId::new(&format!("event-{number}")).expect("an id"),
+        at: Timestamp::from_millis(1_790_000_000_000 + number),
+        by,
+        room: RoomId::from_bits(room),
+        what: What::MessageCreated {
+            message: MessageId::from_bits(1 << 40),
+            author: by.account,
+            author_organization: organization(),
+            body,
+        },
+    }
+}
+
 /// The next of a random history: everybody tries everything.
 fn random_event(random: &mut fastrand::Rng, number: u64) -> Event {
     let message = MessageId::from_bits((1 << 40) + random.u64(..=number / 3));
@@ -226,14 +258,57 @@ async fn killed_again_and_again_with_failing_ports_the_read_model_is_the_fold_of
             number += 1;
         }
         setup.events.append(vec![broken(&mut random)]).await.expect("appended");
-        let running = AbortOnDropHandle::new(tokio::spawn(setup.tree(round, 10).run(CancellationToken::new())));
+        let running =
+            AbortOnDropHandle::new(tokio::spawn(setup.tree(&Faults::new(round, 10)).run(CancellationToken::new())));
         tokio::time::sleep(random.u32(20..700) * MS).await;
         drop(running);
     }
-    let stop = CancellationToken::new();
-    let running = tokio::spawn(setup.tree(99, 5).run(stop.clone()));
-    until("everything is built", async || setup.is_built().await).await;
-    stop.cancel();
-    assert_eq!(running.await.expect("no panic"), Outcome::Stopped);
-    setup.check().await;
+    setup.finish(&Faults::new(99, 5)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_at_each_call_of_each_port_the_read_model_is_the_fold_of_the_log() {
+    let mut died = 0;
+    for seed in 0..(number_from_env("LANNER_SCHEDULES", 10) / 10).clamp(1, 10) {
+        let setup = Setup::new().await;
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut number = 0;
+        for (port, call) in (1..=PORTS).flat_map(|port| (1..=5).map(move |call| (port, call))) {
+            for _ in 0..12 {
+                append_event(&setup.events, &random_event(&mut random, number)).await.expect("appended");
+                number += 1;
+            }
+            setup.events.append(vec![broken(&mut random)]).await.expect("appended");
+            let faults = Faults::new(seed * 100 + call, 0).dying_at(port, call);
+            let _running = AbortOnDropHandle::new(tokio::spawn(setup.tree(&faults).run(CancellationToken::new())));
+            tokio::select! {
+                () = faults.died() => died += 1,
+                // There are not so many calls.
+                () = until("everything is built", async || setup.is_built().await) => {}
+            }
+        }
+        setup.finish(&Faults::new(seed, 0)).await;
+    }
+    assert!(died >= 15, "it died {died} times: the test proves nothing");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_of_one_message_that_wait_together_are_one_write() {
+    let setup = Setup::new().await;
+    let event = |number: u64, what| Event { what, room: RoomId::from_bits(1), ..post(number, 1) };
+    let message = MessageId::from_bits(1 << 40);
+    // The first event of a room is begun alone; this one is about another message.
+    append_event(&setup.events, &post(0, 2)).await.expect("appended");
+    append_event(&setup.events, &post(1, 1)).await.expect("appended");
+    for number in 2..20 {
+        let what = What::MessageUpdated { message, body: format!("text {number}") };
+        append_event(&setup.events, &event(number, what)).await.expect("appended");
+    }
+    let faults = Faults::new(1, 0);
+    setup.finish(&faults).await;
+    let state = setup.store.states(&[(RoomId::from_bits(1), message)]).await.expect("states").remove(0);
+    assert_eq!(state.and_then(MessageState::into_content).expect("content").body, "text 19");
+    // 20 events told one by one, and at most two runs read and written in each of the two rooms.
+    let (calls, _) = faults.counted();
+    assert!((20..20 + 8 + COMMITS_MAX).contains(&calls), "{calls} calls");
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use chat::event::{Decoded, Event, What, decode};
 use chat::{AccountId, MessageId, Position, RoomId};
 use jobs::messages::Forbidden;
-use jobs::messages::serve_writes::{Accepted, BODY_BYTES_MAX, IdempotencyKey, LeasedIds, Write, WriteError, Writes};
+use jobs::messages::serve_writes::{Accepted, BODY_BYTES_MAX, IdempotencyKey, Write, WriteError, Writes};
+use support::Faults;
 
 use crate::message_path::{Chat, MS, OTHER_ROOM, ROOM, admin, caller, settings};
 
@@ -163,17 +164,49 @@ async fn repeated_under_a_key_until_it_is_accepted_a_message_is_there_once_whate
     assert_eq!(distinct, ids, "a message more than what was accepted, or one less");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_at_each_call_of_each_port_what_is_asked_for_again_is_accepted_once() {
+    let chat = Chat::new().await;
+    let (mut ids, mut died) = (Vec::new(), 0);
+    for (port, call) in (1..=2).flat_map(|port| (1..=5).map(move |call| (port, call))) {
+        let (text, key) = (format!("{port} {call}"), key(&format!("{port}-{call}")));
+        let faults = Faults::new(7 + call, 0).dying_at(port, call);
+        let asked = async {
+            let (writes, _lease) = chat.dying_writes(&faults).await;
+            // The same again is the same, and brings the calls of repeated requests.
+            for _ in 0..2 {
+                writes.accept(caller(10), post(&text), key.clone()).await.expect("accepted");
+            }
+        };
+        tokio::select! {
+            () = asked => {}
+            () = faults.died() => died += 1,
+        }
+        let (writes, _lease) = chat.writes(1, 0).await;
+        let mut tries = 0;
+        let accepted = loop {
+            match writes.accept(caller(10), post(&text), key.clone()).await {
+                Ok(accepted) => break accepted,
+                Err(WriteError::NotStored { .. } | WriteError::Unknown { .. } | WriteError::KeyInProgress) => {}
+                Err(error) => panic!("{error}"),
+            }
+            tries += 1;
+            assert!(tries < 100, "it is never accepted");
+            tokio::time::sleep(20 * MS).await;
+        };
+        ids.push(accepted.message.expect("a message"));
+    }
+    assert!(died >= 5, "it died {died} times: the test proves nothing");
+    let mut distinct: Vec<MessageId> = events(&chat).await.iter().filter_map(Event::message).collect();
+    distinct.sort_unstable();
+    distinct.dedup();
+    assert_eq!(distinct, ids, "a message more than what was accepted, or one less");
+}
+
 #[tokio::test]
 async fn without_a_lease_nothing_gets_an_id() {
     let chat = Chat::new().await;
-    let ids = std::sync::Arc::new(LeasedIds::new(chat::Epoch::default()));
-    let ports = jobs::messages::serve_writes::WritePorts {
-        events: std::sync::Arc::new(chat.events.clone()),
-        directory: std::sync::Arc::new(chat.directory.clone()),
-        state: std::sync::Arc::new(chat.state.clone()),
-        epoch: chat::Epoch::default(),
-    };
-    let writes = Writes::new(&ports, ids, settings());
+    let writes = chat.writes_without_lease(settings());
     let refused = writes.accept(caller(10), post("text"), None).await;
     assert!(matches!(refused, Err(WriteError::NotStored { .. })), "{refused:?}");
     assert!(events(&chat).await.is_empty());
@@ -182,15 +215,8 @@ async fn without_a_lease_nothing_gets_an_id() {
 #[tokio::test]
 async fn where_memberships_are_another_systems_they_are_not_changed_here() {
     let chat = Chat::new().await;
-    let ids = std::sync::Arc::new(LeasedIds::new(chat::Epoch::default()));
-    let ports = jobs::messages::serve_writes::WritePorts {
-        events: std::sync::Arc::new(chat.events.clone()),
-        directory: std::sync::Arc::new(chat.directory.clone()),
-        state: std::sync::Arc::new(chat.state.clone()),
-        epoch: chat::Epoch::default(),
-    };
     let settings = jobs::messages::serve_writes::Settings { owns_memberships: false, ..settings() };
-    let writes = Writes::new(&ports, ids, settings);
+    let writes = chat.writes_without_lease(settings);
     let member = AccountId::from_bits(20);
     for write in [
         Write::CreateRoom,

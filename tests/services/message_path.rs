@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use support::message_path::{Feed, READ_MODEL, READS, Served, WRITES, push};
+use support::message_path::{Another, Feed, READ_MODEL, READS, Served, WRITES, push};
 use support::waiting::number_from_env;
-use support::{Program, SqlServer};
+use support::{Broker, Program, SqlServer};
 
 use super::stage::{Stage, not_run, on_each_server, persevere};
 
@@ -12,14 +12,25 @@ on_each_server!(a_feed_pushed_over_http_is_read_back);
 
 /// How often a service is killed.
 const KILLS: usize = 12;
+/// How often the broker is killed, or a member comes or goes.
+const DISTURBANCES: usize = 16;
 
-/// The chat of a feed on services, with the log in Kafka. None where the servers are not there, which is said.
+/// The chat of a feed on services, with the log in the Kafka of all tests. None where the servers are not there, which is said.
 async fn program_for(feed: &Feed, server: SqlServer) -> Option<(Stage, Program)> {
-    let stage = Stage::new(server, 1).await?;
     let Ok(brokers) = std::env::var("LANNER_TEST_KAFKA_URL") else {
         not_run("the message path on services: LANNER_TEST_KAFKA_URL is not set (tests/servers sets it)");
         return None;
     };
+    let (stage, program) = program_on(&brokers, server).await?;
+    let found = program.run("doctor").exits(42).out;
+    assert!(found.contains("topics") && found.contains("do not exist"), "{found}");
+    program.run("provision --reason test").exits(0);
+    import(feed, &stage, &program);
+    Some((stage, program))
+}
+
+async fn program_on(brokers: &str, server: SqlServer) -> Option<(Stage, Program)> {
+    let stage = Stage::new(server, 1).await?;
     let program = stage
         .program
         .clone()
@@ -28,13 +39,13 @@ async fn program_for(feed: &Feed, server: SqlServer) -> Option<(Stage, Program)>
         .with("LANNER_EVENT_LOG_TOPIC_PREFIX", &stage.services.prefix)
         .with("LANNER_EVENT_LOG_PARTITIONS", 4)
         .with("LANNER_EVENT_LOG_SESSION_TIMEOUT_MS", 3_000);
-    let found = program.run("doctor").exits(42).out;
-    assert!(found.contains("topics") && found.contains("do not exist"), "{found}");
-    program.run("provision --reason test").exits(0);
+    Some((stage, program))
+}
+
+fn import(feed: &Feed, stage: &Stage, program: &Program) {
     let tables = stage.folder.path().join("feed");
     feed.chat().write_csv(&tables);
-    persevere(&program, &format!("import {}", tables.display()));
-    Some((stage, program))
+    persevere(program, &format!("import {}", tables.display()));
 }
 
 async fn a_feed_pushed_over_http_is_read_back(server: SqlServer) {
@@ -73,6 +84,51 @@ async fn killed_on_services_what_was_accepted_is_read() {
     let pushed = tokio::select! {
         pushed = push(&served, &feed, 4) => pushed,
         () = killing => unreachable!("it never ends"),
+    };
+    pushed.check(&served, &feed).await;
+}
+
+/// The broker dies, and members of the group come and go: every room keeps the order in which its events were accepted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn with_a_broker_that_dies_and_updaters_that_come_and_go_every_room_keeps_its_order() {
+    let mut broker = match Broker::start() {
+        Ok(broker) => broker,
+        Err(reason) => return not_run(&format!("a broker that dies: {reason}")),
+    };
+    let feed = Feed::random(12, 600, 8);
+    let Some((stage, program)) = program_on(&broker.bootstrap(), SqlServer::Postgres).await else { return };
+    persevere(&program, "provision --reason test");
+    import(&feed, &stage, &program);
+    let served = Served::new(
+        &program.with("LANNER_WORKERS_BACKOFF_MIN_MS", 20).with("LANNER_WRITE_API_APPEND_TIMEOUT_MS", 3_000),
+    );
+    served.start_all().await;
+    let mut random = fastrand::Rng::with_seed(12);
+    let mut others = Vec::new();
+    let disturbing = async {
+        for round in 0..DISTURBANCES {
+            tokio::time::sleep(Duration::from_millis(random.u64(200..2_000))).await;
+            match round % 4 {
+                0 => {
+                    broker.kill();
+                    tokio::time::sleep(Duration::from_millis(random.u64(..1_000))).await;
+                    broker.start_again();
+                }
+                3 if !others.is_empty() => {
+                    // Some are asked to leave, others are killed.
+                    let other = others.swap_remove(random.usize(..others.len()));
+                    if random.bool() {
+                        assert_eq!(Another::stop(other), Some(0), "it leaves in order");
+                    }
+                }
+                _ => others.push(served.start_another_read_model()),
+            }
+        }
+        std::future::pending().await
+    };
+    let pushed = tokio::select! {
+        pushed = push(&served, &feed, 4) => pushed,
+        () = disturbing => unreachable!("it never ends"),
     };
     pushed.check(&served, &feed).await;
 }

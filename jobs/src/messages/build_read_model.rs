@@ -3,6 +3,10 @@
 //! An event's effect is durable, then it is told to the log of what is readable, then its offset may be committed. Whatever is killed
 //! in between is repeated, and changes nothing: rows know the position that they were made of. The log of what is readable can
 //! therefore have an event twice, with the same id.
+//!
+//! What waits in a room is taken as a run of several events: their rows are written together, those of one message as one.
+
+mod rows;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,23 +14,22 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chat::event::{Decoded, Event, What, decode};
-use chat::message::{Fold, Verdict};
-use chat::{Applied, Day, MessageId, MessageStore, PortError, PortResult, Position, RoomId};
+use chat::message::Verdict;
+use chat::{Day, MessageId, PortResult, Position, RoomId};
 use worker::lanes::{
     Deal, LaneConsumer, LaneConsumerSettings, LanePoolSettings, LaneVerdict, LaneWork, NoParking, NotLaneLimits,
 };
 use worker::log::{LogRecord, Missing, ReadRecord};
-use worker::{Backoff, Batcher, Batching, Cause, LaneLimits, LogError};
+use worker::{Backoff, Batcher, Batching, Cause, LaneLimits};
 
 use super::ports::MessagePorts;
 use super::quarantine;
 use super::records::{position_of, readable_record};
+use rows::{Failed, Outcome, Run};
 
 /// Name of the job and of its consumer group.
 pub const NAME: &str = "build-read-model";
 
-/// Writers of one message that may come in between before the event is tried again later.
-const CONFLICTS_MAX: usize = 8;
 /// Rooms whose heads are known to be raised, at most: beyond that all are asked for again.
 const RAISED_MAX: usize = 100_000;
 
@@ -39,7 +42,9 @@ pub struct Settings {
     pub high_water: usize,
     /// Records of one poll.
     pub poll_max: usize,
-    /// Events of one write.
+    /// Events of one room that are worked on together.
+    pub run_max: usize,
+    /// Runs of rooms in one write.
     pub batch_max: usize,
     /// Delays between attempts.
     pub backoff: Backoff,
@@ -64,6 +69,7 @@ impl Settings {
             in_flight: 512,
             high_water: 4_096,
             poll_max: 2_048,
+            run_max: 32,
             batch_max: 512,
             backoff,
             handle_timeout: Duration::from_secs(60),
@@ -83,6 +89,7 @@ pub fn consumer(
 ) -> Result<LaneConsumer<RoomId, Item>, NotLaneLimits> {
     let Settings { in_flight, high_water, poll_max, .. } = settings;
     let limits = LaneLimits::new(in_flight, high_water / 2, high_water, high_water.saturating_add(poll_max))?;
+    let limits = limits.in_runs(settings.run_max);
     let lanes = LaneConsumerSettings {
         pool: LanePoolSettings {
             limits,
@@ -125,99 +132,121 @@ impl Deal<RoomId, Item> for ByRoom {
     }
 }
 
-/// What became of an event about a message, or why nothing did.
-type Outcome = Result<Verdict, Failed>;
-
-/// A failure that several events of one batch share.
-#[derive(Clone, Debug)]
-struct Failed {
-    cause: Cause,
-    is_temporary: bool,
-}
-
-impl Failed {
-    fn of(error: &PortError) -> Self {
-        Self { cause: Cause::of(error.class(), error), is_temporary: error.is_temporary() }
-    }
-
-    fn again(class: &str, words: String) -> Self {
-        Self { cause: Cause::new(class, words), is_temporary: true }
-    }
-}
-
-impl From<PortError> for Failed {
-    fn from(error: PortError) -> Self {
-        Self::of(&error)
-    }
-}
-
-impl From<LogError> for Failed {
-    fn from(error: LogError) -> Self {
-        Self { cause: Cause::of("unavailable", &error), is_temporary: error.is_temporary() }
-    }
-}
-
 struct BuildReadModel {
     ports: MessagePorts,
     log_epoch: u16,
-    messages: Batcher<(Event, Position), Outcome>,
+    messages: Batcher<Run, Outcome>,
     /// Heads that this process has raised.
     raised: Mutex<HashMap<RoomId, Day>>,
+}
+
+/// What an event changes, and so with which of its neighbours it is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Changes {
+    Message,
+    Membership,
+    Nothing,
+}
+
+impl Changes {
+    fn of(item: &Item) -> Self {
+        match &item.decoded {
+            Decoded::Event(event) if event.message().is_some() => Self::Message,
+            Decoded::Event(_) => Self::Membership,
+            Decoded::Unknown(_) | Decoded::Undecodable { .. } => Self::Nothing,
+        }
+    }
 }
 
 impl BuildReadModel {
     fn new(ports: &MessagePorts, settings: Settings) -> Self {
         let store = Arc::clone(&ports.messages);
-        let messages = Batcher::start(Batching::up_to(settings.batch_max), move |events: Vec<(Event, Position)>| {
+        let messages = Batcher::start(Batching::up_to(settings.batch_max), move |runs: Vec<Run>| {
             let store = Arc::clone(&store);
-            async move { write(&*store, &events).await }
+            async move { rows::write(&*store, &runs).await }
         });
         Self { ports: ports.clone(), log_epoch: settings.log_epoch, messages, raised: Mutex::default() }
     }
 
-    async fn build(&self, item: &Item) -> Result<(), Failed> {
-        match &item.decoded {
-            Decoded::Event(event) => {
-                let position = position_of(self.log_epoch, item.read.place)
-                    .map_err(|error| Failed { cause: Cause::of("corrupt", &error), is_temporary: false })?;
-                self.project(event, position).await?;
-            }
-            Decoded::Unknown(unknown) => {
-                tracing::debug!(kind = unknown.type_name, "an event of an unknown kind is passed on");
-                count("unknown");
-            }
-            Decoded::Undecodable { reason } => {
-                count("undecodable");
-                return self.put_aside(item, reason.clone()).await;
+    /// Makes events of one room readable, and tells that they are. On an error some may be, and all are to be tried again.
+    async fn build(&self, items: &[Item]) -> Result<(), Failed> {
+        for neighbours in items.chunk_by(|one, next| Changes::of(one) == Changes::of(next)) {
+            match neighbours.first().map(Changes::of) {
+                Some(Changes::Message) => self.project_messages(self.events(neighbours)?).await?,
+                Some(Changes::Membership) => self.project_memberships(&self.events(neighbours)?).await?,
+                Some(Changes::Nothing) | None => self.pass(neighbours).await?,
             }
         }
-        let answers = self.ports.readable.append(vec![readable_record(&item.read)]).await?;
-        answers.into_iter().try_for_each(|answer| answer.map(drop)).map_err(Failed::from)
+        // One after the other: of several at once the first could fail and be told again behind the others.
+        for item in items.iter().filter(|item| !matches!(item.decoded, Decoded::Undecodable { .. })) {
+            let answers = self.ports.readable.append(vec![readable_record(&item.read)]).await?;
+            answers.into_iter().try_for_each(|answer| answer.map(drop))?;
+        }
+        Ok(())
     }
 
-    /// The effect of an event, durable when it returns.
-    async fn project(&self, event: &Event, position: Position) -> Result<(), Failed> {
-        if let Some(change) = event.membership(position) {
-            match &self.ports.memberships {
-                Some(memberships) => {
-                    memberships.apply(&[change]).await?;
-                    count("projected");
-                }
-                None => count("owned_elsewhere"),
+    /// The events among these items, each with its position.
+    fn events(&self, items: &[Item]) -> Result<Run, Failed> {
+        let mut events = Run::with_capacity(items.len());
+        for item in items {
+            if let Decoded::Event(event) = &item.decoded {
+                let position = position_of(self.log_epoch, item.read.place)
+                    .map_err(|error| Failed { cause: Cause::of("corrupt", &error), is_temporary: false })?;
+                events.push((event.clone(), position));
             }
-            return Ok(());
         }
-        if let What::MessageCreated { message, .. } = event.what {
-            self.raise_head(event.room, message).await?;
+        Ok(events)
+    }
+
+    /// The rows of messages, durable when this returns.
+    async fn project_messages(&self, events: Run) -> Result<(), Failed> {
+        for (event, _) in &events {
+            if let What::MessageCreated { message, .. } = event.what {
+                self.raise_head(event.room, message).await?;
+            }
         }
-        let outcome = self.messages.call((event.clone(), position)).await;
+        let outcome = self.messages.call(events).await;
         let unanswered = || Err(Failed::again("unavailable", "a batch call ended without an answer".to_owned()));
-        count(match outcome.unwrap_or_else(unanswered)? {
-            Verdict::Changed(_) => "projected",
-            Verdict::Buried(_) => "orphan",
-            Verdict::Seen => "seen",
-            Verdict::Refused(refusal) => refusal.word(),
-        });
+        for verdict in outcome.unwrap_or_else(unanswered)? {
+            count(match verdict {
+                Verdict::Changed(_) => "projected",
+                Verdict::Buried(_) => "orphan",
+                Verdict::Seen => "seen",
+                Verdict::Refused(refusal) => refusal.word(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Rooms and memberships, durable when this returns.
+    async fn project_memberships(&self, events: &[(Event, Position)]) -> Result<(), Failed> {
+        let outcome = match &self.ports.memberships {
+            Some(memberships) => {
+                let changes: Vec<_> = events.iter().filter_map(|(event, at)| event.membership(*at)).collect();
+                memberships.apply(&changes).await?;
+                "projected"
+            }
+            None => "owned_elsewhere",
+        };
+        events.iter().for_each(|_| count(outcome));
+        Ok(())
+    }
+
+    /// What changes nothing here.
+    async fn pass(&self, items: &[Item]) -> Result<(), Failed> {
+        for item in items {
+            match &item.decoded {
+                Decoded::Undecodable { reason } => {
+                    count("undecodable");
+                    self.put_aside(item, reason.clone()).await?;
+                }
+                Decoded::Unknown(unknown) => {
+                    tracing::debug!(kind = unknown.type_name, "an event of an unknown kind is passed on");
+                    count("unknown");
+                }
+                Decoded::Event(_) => {}
+            }
+        }
         Ok(())
     }
 
@@ -246,72 +275,23 @@ impl BuildReadModel {
 
 #[async_trait]
 impl LaneWork<RoomId, Item> for BuildReadModel {
-    async fn handle(&self, _: &RoomId, item: &Item, _: u32) -> LaneVerdict {
-        let failed = match self.build(item).await {
-            Ok(()) => return LaneVerdict::Done,
-            Err(failed) => failed,
-        };
-        if failed.is_temporary {
-            return LaneVerdict::Again { after: None, cause: failed.cause };
-        }
-        // It can never succeed: the room goes on without it, and a person is told.
-        count("failed");
-        match self.put_aside(item, format!("{}: {}", failed.cause.class, failed.cause.error)).await {
-            Ok(()) => LaneVerdict::Done,
-            Err(failed) => LaneVerdict::Again { after: None, cause: failed.cause },
-        }
-    }
-}
-
-/// Reads what is stored, decides, writes on condition that nobody else has written; events of rooms of their own, in any order.
-async fn write(store: &dyn MessageStore, events: &[(Event, Position)]) -> Vec<Outcome> {
-    let mut outcomes: HashMap<usize, Outcome> = HashMap::new();
-    for _ in 0..CONFLICTS_MAX {
-        let open: Vec<usize> = (0..events.len()).filter(|index| !outcomes.contains_key(index)).collect();
-        if open.is_empty() {
-            break;
-        }
-        if let Err(error) = write_open(store, events, &open, &mut outcomes).await {
-            let failed = Failed::of(&error);
-            open.into_iter().for_each(|index| _ = outcomes.entry(index).or_insert(Err(failed.clone())));
-        }
-    }
-    let conflict = || Err(Failed::again("conflict", format!("written by others {CONFLICTS_MAX} times in a row")));
-    (0..events.len()).map(|index| outcomes.remove(&index).unwrap_or_else(conflict)).collect()
-}
-
-/// One round: what conflicts stays open.
-async fn write_open(
-    store: &dyn MessageStore,
-    events: &[(Event, Position)],
-    open: &[usize],
-    outcomes: &mut HashMap<usize, Outcome>,
-) -> PortResult<()> {
-    let ids: Vec<(RoomId, MessageId)> =
-        open.iter().filter_map(|index| events[*index].0.message().map(|id| (events[*index].0.room, id))).collect();
-    let states = store.states(&ids).await?;
-    let (mut changes, mut decided) = (Vec::new(), Vec::new());
-    for ((&index, (room, id)), state) in open.iter().zip(ids).zip(states) {
-        let (event, position) = &events[index];
-        let mut fold = Fold::new(room, id, state);
-        let verdict = fold.apply(event, *position);
-        match fold.into_change() {
-            Some(change) => {
-                changes.push(change);
-                decided.push((index, verdict));
+    async fn handle(&self, _: &RoomId, items: &[Item], _: u32) -> LaneVerdict {
+        let failed = match (self.build(items).await, items) {
+            (Ok(()), _) => return LaneVerdict::Done,
+            (Err(failed), [item]) if !failed.is_temporary => {
+                // It can never succeed: the room goes on without it, and a person is told.
+                count("failed");
+                let reason = format!("{}: {}", failed.cause.class, failed.cause.error);
+                match self.put_aside(item, reason).await {
+                    Ok(()) => return LaneVerdict::Done,
+                    Err(failed) => failed,
+                }
             }
-            None => _ = outcomes.insert(index, Ok(verdict)),
-        }
+            // Of several, whichever it was: they come again one by one.
+            (Err(failed), _) => failed,
+        };
+        LaneVerdict::Again { after: None, cause: failed.cause }
     }
-    let applied = store.apply(&changes).await?;
-    for ((index, verdict), applied) in decided.into_iter().zip(applied) {
-        match applied {
-            Applied::Written => _ = outcomes.insert(index, Ok(verdict)),
-            Applied::Unchanged => _ = outcomes.insert(index, Ok(Verdict::Seen)),
-            Applied::Conflict => {}
-        }
-    }
-    Ok(())
 }
 
 fn count(outcome: &'static str) {

@@ -1,10 +1,10 @@
 //! Who is in which room, remembered for a while.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chat::{AccountId, Directory, Participant, PortError, PortResult, RoomId};
-use quick_cache::sync::Cache;
+use quick_cache::unsync::Cache;
 use tokio::time::Instant;
 
 /// Accounts in rooms that are remembered, at most.
@@ -18,7 +18,8 @@ pub(super) const STALE_FOR: Duration = Duration::from_secs(600);
 /// The directory's answers, and what was accepted here and may not have reached the directory yet.
 pub(super) struct Members {
     directory: Arc<dyn Directory>,
-    known: Cache<(AccountId, RoomId), Known>,
+    // One lock and not the cache's own: an answer and what is accepted meanwhile each change only their half.
+    known: Mutex<Cache<(AccountId, RoomId), Known>>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -43,13 +44,13 @@ impl Known {
 
 impl Members {
     pub(super) fn new(directory: Arc<dyn Directory>) -> Self {
-        Self { directory, known: Cache::new(REMEMBERED_MAX) }
+        Self { directory, known: Mutex::new(Cache::new(REMEMBERED_MAX)) }
     }
 
     /// What an account is to a room.
     pub(super) async fn of(&self, account: AccountId, room: RoomId) -> PortResult<Option<Participant>> {
         let key = (account, room);
-        let known = self.known.get(&key).unwrap_or_default();
+        let known = self.remembered(key);
         // Who is told to be no member may have become one just now, elsewhere: that is asked for again.
         if let Some(Some(answer)) = known.answer_of(FRESH_FOR)
             && answer.is_member
@@ -60,10 +61,7 @@ impl Members {
         match self.directory.participants(&[key]).await {
             Ok(answers) => {
                 let answer = answers.into_iter().next().flatten();
-                // Read again: something may have been accepted meanwhile.
-                let known = self.known.get(&key).unwrap_or_default();
-                let known = Known { answer: Some((asked_at, answer)), ..known };
-                self.known.insert(key, known);
+                let known = self.update(key, |known| known.answer = Some((asked_at, answer)));
                 Ok(known.with_accepted(answer))
             }
             Err(error) => self.stale(&known, error),
@@ -85,9 +83,21 @@ impl Members {
 
     /// Notes a join or leave that was accepted.
     pub(super) fn accepted(&self, account: AccountId, room: RoomId, is_member: bool) {
-        let key = (account, room);
-        let known = self.known.get(&key).unwrap_or_default();
-        self.known.insert(key, Known { accepted: Some((Instant::now(), is_member)), ..known });
+        self.update((account, room), |known| known.accepted = Some((Instant::now(), is_member)));
+    }
+
+    fn remembered(&self, key: (AccountId, RoomId)) -> Known {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(&key).copied().unwrap_or_default()
+    }
+
+    /// Changes what is remembered in one step, and tells it as it is then.
+    fn update(&self, key: (AccountId, RoomId), change: impl FnOnce(&mut Known)) -> Known {
+        let mut all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = all.get(&key).copied().unwrap_or_default();
+        change(&mut known);
+        all.insert(key, known);
+        known
     }
 }
 

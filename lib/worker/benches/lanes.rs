@@ -97,8 +97,8 @@ struct Nothing;
 
 #[async_trait]
 impl LaneWork<u64, u64> for Nothing {
-    async fn handle(&self, _: &u64, item: &u64, _: u32) -> LaneVerdict {
-        black_box(item);
+    async fn handle(&self, _: &u64, items: &[u64], _: u32) -> LaneVerdict {
+        black_box(items);
         LaneVerdict::Done
     }
 }
@@ -127,7 +127,7 @@ struct Down;
 
 #[async_trait]
 impl LaneWork<u64, u64> for Down {
-    async fn handle(&self, _: &u64, _: &u64, _: u32) -> LaneVerdict {
+    async fn handle(&self, _: &u64, _: &[u64], _: u32) -> LaneVerdict {
         LaneVerdict::Again { after: None, cause: Cause::new("down", "on purpose") }
     }
 }

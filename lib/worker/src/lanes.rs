@@ -1,7 +1,8 @@
 //! An ordered lane per key over a pool that finishes out of order.
 //!
-//! The items of a log's partition are dealt to lanes by key. A lane has one item in flight; lanes know nothing of each other, so
-//! that a key that waits or is stuck holds nobody up. What may be committed is the contiguous prefix of a partition.
+//! The items of a log's partition are dealt to lanes by key. A lane has one turn in flight, with one item or a bounded run of them;
+//! lanes know nothing of each other, so that a key that waits or is stuck holds nobody up. What may be committed is the contiguous
+//! prefix of a partition.
 //!
 //! - [`Lanes`]: the structure itself, synchronous, without tasks, locks or a clock of its own
 //! - [`LanePool`]: runs the items of [`Lanes`] as tasks, for a caller that polls a log
@@ -30,4 +31,4 @@ pub use parking::{NoParking, Parcels, Parking, StateParking};
 pub use partition::{PartitionProgress, PushError};
 pub use pool::{LanePool, LanePoolSettings, LaneVerdict, LaneWork};
 pub use structure::{LaneCounts, Lanes};
-pub use turn::{Task, Turn};
+pub use turn::{Run, Task, Turn};

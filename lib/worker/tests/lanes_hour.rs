@@ -202,7 +202,7 @@ struct Handled {
 
 #[async_trait]
 impl LaneWork<u32, u64> for Handled {
-    async fn handle(&self, key: &u32, item: &u64, _: u32) -> LaneVerdict {
+    async fn handle(&self, key: &u32, items: &[u64], _: u32) -> LaneVerdict {
         tokio::time::sleep(ms(fastrand::u64(1..100))).await;
         if *locked(&self.down) == Some(*key) || self.faults.strike(50).await.is_err() {
             return LaneVerdict::Again { after: None, cause: Cause::new("down", "on purpose") };
@@ -210,9 +210,11 @@ impl LaneWork<u32, u64> for Handled {
         let mut first = locked(&self.first);
         let seen = first.entry(*key).or_default();
         // Items are counted up: what is not new was done before.
-        match seen.last() {
-            Some(last) if last >= item => assert!(seen.contains(item), "item {item} of key {key} was skipped"),
-            _ => seen.push(*item),
+        for item in items {
+            match seen.last() {
+                Some(last) if last >= item => assert!(seen.contains(item), "item {item} of key {key} was skipped"),
+                _ => seen.push(*item),
+            }
         }
         LaneVerdict::Done
     }
@@ -222,7 +224,7 @@ fn consumer(log: &Shared, records: &Arc<Records>, handled: &Arc<Handled>) -> Chi
     let backoff = |min, max| Backoff::new(ms(min), ms(max), 0.3).expect("a backoff");
     let settings = LaneConsumerSettings {
         pool: LanePoolSettings {
-            limits: LaneLimits::new(8, 20, 60, 160).expect("limits").parking(5),
+            limits: LaneLimits::new(8, 20, 60, 160).expect("limits").parking(5).in_runs(4),
             backoff: backoff(50, 1_000),
             attempts_max: 4,
             handle_timeout: ms(2_000),

@@ -22,6 +22,7 @@ struct Limits {
     high_water: usize,
     held_max: usize,
     parked_max: usize,
+    run_max: usize,
 }
 
 #[derive(Default)]
@@ -31,6 +32,8 @@ struct ModelLane {
     waits_until: Option<Instant>,
     parked: Option<Option<Instant>>,
     failed_attempts: u32,
+    /// Items that failed in a run.
+    alone: usize,
     failed_replays: u32,
 }
 
@@ -42,6 +45,15 @@ struct ModelPartition {
     /// Offset, key, finished: from the first that is not finished.
     places: VecDeque<(u64, u8, bool)>,
     lanes: BTreeMap<u8, ModelLane>,
+}
+
+/// Of the items of a turn.
+fn offsets(turn: &Turn<u8, Item>) -> Vec<u64> {
+    match &turn.task {
+        Task::Handle(items) => items.iter().map(|item| item.1).collect(),
+        Task::Store(item) => vec![item.1],
+        Task::Replay => Vec::new(),
+    }
 }
 
 impl ModelLane {
@@ -130,10 +142,11 @@ impl Case {
             high_water,
             held_max: high_water + random.usize(0..5),
             parked_max: random.usize(0..4),
+            run_max: random.usize(1..4),
         };
         let now = Instant::now();
         let checked = LaneLimits::new(limits.in_flight_max, low_water, high_water, limits.held_max).expect("limits");
-        let lanes = Lanes::new(checked.parking(limits.parked_max), now);
+        let lanes = Lanes::new(checked.parking(limits.parked_max).in_runs(limits.run_max), now);
         let (model, out, done, told) = Default::default();
         Self { random, limits, now, lanes, model, generations: 0, out, done, told }
     }
@@ -248,9 +261,12 @@ impl Case {
         if lane.replays(now, draining) {
             assert_eq!((&turn.task, turn.attempt), (&Task::Replay, lane.failed_replays + 1));
         } else {
-            let item = (turn.partition, lane.items.pop_front().expect("an item"));
-            let task = if lane.parked.is_some() { Task::Store(item) } else { Task::Handle(item) };
-            assert_eq!((&turn.task, turn.offset, turn.attempt), (&task, item.1, lane.failed_attempts + 1));
+            let run_max = if lane.parked.is_some() || lane.alone > 0 { 1 } else { self.limits.run_max };
+            let many = run_max.min(lane.items.len());
+            let items: Vec<Item> = lane.items.drain(..many).map(|offset| (turn.partition, offset)).collect();
+            let first = *items.first().expect("an item");
+            let task = if lane.parked.is_some() { Task::Store(first) } else { Task::Handle(items.into()) };
+            assert_eq!((&turn.task, turn.offset, turn.attempt), (&task, first.1, lane.failed_attempts + 1));
         }
         lane.in_flight = true;
         lane.waits_until = None;
@@ -275,7 +291,7 @@ impl Case {
     }
 
     fn done(&mut self, generation: u64, turn: Turn<u8, Item>) {
-        let (partition, key, offset) = (turn.partition, turn.key, turn.offset);
+        let (partition, key, offsets) = (turn.partition, turn.key, offsets(&turn));
         let is_replay = turn.task == Task::Replay;
         self.lanes.done(turn);
         let low_water = self.limits.low_water;
@@ -283,6 +299,7 @@ impl Case {
         let lane = model.lanes.get_mut(&key).expect("a lane");
         lane.in_flight = false;
         lane.failed_attempts = 0;
+        lane.alone = lane.alone.saturating_sub(usize::from(!is_replay));
         if is_replay {
             lane.parked = None;
             lane.failed_replays = 0;
@@ -290,8 +307,8 @@ impl Case {
         if lane.items.is_empty() && lane.parked.is_none() {
             model.lanes.remove(&key);
         }
-        if !is_replay {
-            model.finish(offset, key, low_water);
+        offsets.iter().for_each(|offset| model.finish(*offset, key, low_water));
+        for offset in offsets {
             let before = self.done.insert((generation, partition, key), offset);
             assert!(before.is_none_or(|before| before < offset), "{offset} after {before:?}");
         }
@@ -299,7 +316,7 @@ impl Case {
 
     fn retry(&mut self, generation: u64, turn: Turn<u8, Item>) {
         let due = self.later();
-        let (partition, key, attempt, offset) = (turn.partition, turn.key, turn.attempt, turn.offset);
+        let (partition, key, attempt, offsets) = (turn.partition, turn.key, turn.attempt, offsets(&turn));
         let is_replay = turn.task == Task::Replay;
         self.lanes.retry_at(turn, due);
         let Some(model) = self.current(generation, partition) else { return };
@@ -309,16 +326,19 @@ impl Case {
             lane.parked = Some(Some(due));
             lane.failed_replays = attempt;
         } else {
-            lane.items.push_front(offset);
+            match offsets.len() {
+                1 => lane.failed_attempts = attempt,
+                many => lane.alone = many,
+            }
+            offsets.into_iter().rev().for_each(|offset| lane.items.push_front(offset));
             lane.waits_until = Some(due);
-            lane.failed_attempts = attempt;
         }
     }
 
     fn park(&mut self, generation: u64, turn: Turn<u8, Item>) {
         let replay_at = self.random.bool().then(|| self.later());
         let parked_max = self.limits.parked_max;
-        let (partition, key, offset) = (turn.partition, turn.key, turn.offset);
+        let (partition, key, offsets) = (turn.partition, turn.key, offsets(&turn));
         let (is_replay, is_store) = (turn.task == Task::Replay, matches!(turn.task, Task::Store(_)));
         let answer = self.lanes.park(turn, replay_at);
         let Some(model) = self.current(generation, partition) else {
@@ -333,10 +353,8 @@ impl Case {
         let lane = model.lanes.get_mut(&key).expect("a lane");
         lane.in_flight = false;
         lane.parked = Some(replay_at);
-        (lane.failed_attempts, lane.failed_replays) = (0, 0);
-        if !is_replay {
-            lane.items.push_front(offset);
-        }
+        (lane.failed_attempts, lane.alone, lane.failed_replays) = (0, 0, 0);
+        offsets.into_iter().rev().for_each(|offset| lane.items.push_front(offset));
     }
 
     fn time_passes(&mut self) {

@@ -35,20 +35,24 @@ fn again() -> LaneVerdict {
 
 #[async_trait]
 impl LaneWork<u32, u64> for Receiver {
-    async fn handle(&self, key: &u32, item: &u64, _: u32) -> LaneVerdict {
+    async fn handle(&self, key: &u32, items: &[u64], _: u32) -> LaneVerdict {
         assert!(!self.panics.lock().expect("panics").contains(key), "on purpose");
         if self.hangs.lock().expect("hangs").contains(key) {
             return std::future::pending().await;
         }
-        assert!(self.busy.lock().expect("busy").insert(*key), "two items of key {key} at once");
+        assert!(self.busy.lock().expect("busy").insert(*key), "two turns of key {key} at once");
         let took = self.random.lock().expect("random").u64(1..10);
         tokio::time::sleep(Duration::from_millis(took)).await;
         self.busy.lock().expect("busy").remove(key);
         let fails = *self.fails.lock().expect("fails");
-        if self.down.lock().expect("down").contains(key) || self.random.lock().expect("random").u32(0..100) < fails {
-            return again();
+        // A run fails after some of its items.
+        for item in items {
+            if self.down.lock().expect("down").contains(key) || self.random.lock().expect("random").u32(0..100) < fails
+            {
+                return again();
+            }
+            self.done.lock().expect("done").entry(*key).or_default().push(*item);
         }
-        self.done.lock().expect("done").entry(*key).or_default().push(*item);
         LaneVerdict::Done
     }
 }
@@ -210,6 +214,35 @@ async fn panics_and_hangs_are_failed_attempts_that_end_parked() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_of_a_run_that_fails_parks_for_itself_and_no_attempt_is_counted_for_the_run() {
+    /// What came in each turn, with its attempt.
+    #[derive(Default)]
+    struct Poison(Mutex<Vec<(Vec<u64>, u32)>>);
+    #[async_trait]
+    impl LaneWork<u32, u64> for Poison {
+        async fn handle(&self, _: &u32, items: &[u64], attempt: u32) -> LaneVerdict {
+            self.0.lock().expect("turns").push((items.to_vec(), attempt));
+            if items.contains(&2) { again() } else { LaneVerdict::Done }
+        }
+    }
+    let (setup, poison) = (Setup::new(), Arc::new(Poison::default()));
+    let settings = settings(limits().in_runs(3));
+    let mut pool: LanePool<u32, u64> = LanePool::new(settings, poison.clone(), setup.parking());
+    pool.assign(0, 0).await.expect("assigned");
+    // The first begins at once, alone.
+    for offset in 0..6 {
+        pool.push(0, offset, [(7, offset)]).expect("pushed");
+    }
+    until_committed(&mut pool, 0, 6).await;
+    let turns = poison.0.lock().expect("turns").clone();
+    let expected: Vec<(Vec<u64>, u32)> =
+        [(vec![0], 1), (vec![1, 2, 3], 1), (vec![1], 1), (vec![2], 1), (vec![2], 2), (vec![2], 3)].into();
+    assert_eq!(turns, expected);
+    let stored = setup.parking().stored(0, &7, 10).await.expect("stored");
+    assert_eq!(stored.iter().map(|(offset, _)| *offset).collect::<Vec<_>>(), [2, 3, 4, 5]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn when_too_many_keys_are_stuck_intake_pauses_and_resumes_when_they_recover() {
     let setup = Setup::new();
     setup.receiver.down.lock().expect("down").extend(0..4);
@@ -354,7 +387,8 @@ async fn killed_anywhere(seed: u64) {
         *setup.receiver.fails.lock().expect("fails") = if is_last { 0 } else { random.u32(0..90) };
         *setup.records.fails.lock().expect("fails") = if is_last { 0 } else { random.u32(0..30) };
         setup.receiver.busy.lock().expect("busy").clear();
-        let mut pool = setup.pool(LaneLimits::new(3, 5, 15, 20).expect("limits").parking(3));
+        let limits = LaneLimits::new(3, 5, 15, 20).expect("limits").parking(3);
+        let mut pool = setup.pool(limits.in_runs(random.usize(0..5)));
         while pool.assign(0, committed).await.is_err() {}
         let ends = Instant::now() + ms(if is_last { 10_000_000 } else { random.u64(0..100_000) });
         let mut next = committed;

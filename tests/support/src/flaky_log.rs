@@ -1,7 +1,9 @@
-//! `Log` that fails on demand where it is written to: appends are not taken, or are and their answer is lost.
+//! `Log` that fails on demand where it is written to: appends and commits are not taken, or are and their answer is lost.
+
+use std::time::Duration;
 
 use async_trait::async_trait;
-use worker::log::{Appended, Bounds, LogLimits, LogRecord, Missing, Place};
+use worker::log::{Appended, Bounds, LogLimits, LogRecord, Missing, Place, Polled};
 use worker::{Log, LogConsumer, LogError};
 
 use crate::{Fault, Flaky};
@@ -41,10 +43,45 @@ impl<T: Log> Log for Flaky<T> {
     }
 
     async fn join(&self, group: &str, missing: Missing) -> Result<Box<dyn LogConsumer>, LogError> {
-        self.inner.join(group, missing).await
+        let inner = self.inner.join(group, missing).await?;
+        Ok(Box::new(Flaky::new(Member { log: self.name().to_owned(), inner }, self.faults.clone())))
     }
 
     async fn follow(&self, from: &[Place]) -> Result<Box<dyn LogConsumer>, LogError> {
         self.inner.follow(from).await
+    }
+}
+
+/// A member of a group of the log of this name.
+struct Member {
+    log: String,
+    inner: Box<dyn LogConsumer>,
+}
+
+#[async_trait]
+impl LogConsumer for Flaky<Member> {
+    async fn poll(&mut self, max: usize, wait: Duration) -> Result<Polled, LogError> {
+        self.inner.inner.poll(max, wait).await
+    }
+
+    fn pause(&mut self, partitions: &[u32]) {
+        self.inner.inner.pause(partitions);
+    }
+
+    fn resume(&mut self, partitions: &[u32]) {
+        self.inner.inner.resume(partitions);
+    }
+
+    async fn commit(&mut self, next: &[Place]) -> Result<(), LogError> {
+        let fault = self.faults.next().await;
+        if matches!(fault, None | Some(Fault::LostResponse)) {
+            self.inner.inner.commit(next).await?;
+        }
+        let lost = || LogError::Unavailable { log: self.inner.log.clone(), source: "the answer was lost".into() };
+        fault.map_or(Ok(()), |_| Err(lost()))
+    }
+
+    async fn close(self: Box<Self>) -> Result<(), LogError> {
+        self.inner.inner.close().await
     }
 }

@@ -1,5 +1,6 @@
 //! What the law, path and fault suites share.
 
+mod broker;
 pub mod distant;
 pub mod faults;
 mod faulty_proxy;
@@ -31,6 +32,7 @@ pub mod small_chat;
 pub mod temporary;
 pub mod waiting;
 
+pub use broker::Broker;
 pub use distant::Distant;
 pub use faults::{Fault, Faults, Flaky};
 pub use faulty_proxy::FaultyProxy;

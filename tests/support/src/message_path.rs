@@ -8,4 +8,4 @@ mod served;
 pub use feed::{Feed, FeedEvent, What};
 pub use http::{Answer, Http};
 pub use push::{Pushed, push};
-pub use served::{READ_MODEL, READS, Served, WRITES};
+pub use served::{Another, READ_MODEL, READS, Served, WRITES};

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use kafka::{KafkaLog, KafkaSettings, provision};
+use support::Broker;
 use tokio::time::{Instant, sleep, timeout};
 use worker::log::{Log, LogError, Missing, Place};
 
-use crate::broker::Broker;
 use crate::stage::{LONG, Stage, append, at, join, not_run, record, single};
 
 const KEYS: u32 = 8;

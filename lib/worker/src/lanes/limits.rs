@@ -2,7 +2,7 @@
 
 /// Bounds of [`super::Lanes`].
 ///
-/// What is in memory is at most `held_max` per partition plus `in_flight_max` items whose partition has been revoked.
+/// What is in memory is at most `held_max` per partition plus `in_flight_max` runs of items whose partition has been revoked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LaneLimits {
     pub(super) in_flight_max: usize,
@@ -10,6 +10,7 @@ pub struct LaneLimits {
     pub(super) high_water: usize,
     pub(super) held_max: usize,
     pub(super) parked_max: usize,
+    pub(super) run_max: usize,
 }
 
 /// Numbers that make no limits.
@@ -33,8 +34,8 @@ pub enum NotLaneLimits {
 }
 
 impl LaneLimits {
-    /// Checks the numbers, all in items: `in_flight_max ≥ 1` over all partitions; per partition `low_water < high_water ≤
-    /// held_max`. Intake of a partition pauses at the high-water mark and resumes at the low one; between high water and
+    /// Checks the numbers: `in_flight_max ≥ 1` turns over all partitions; per partition, in items, `low_water <
+    /// high_water ≤ held_max`. Intake of a partition pauses at the high-water mark and resumes at the low one; between high water and
     /// `held_max` there is place for what the last poll brought. Held is what stands between the commit position and the newest
     /// item, finished or not.
     pub fn new(
@@ -49,12 +50,17 @@ impl LaneLimits {
         if low_water >= high_water || high_water > held_max {
             return Err(NotLaneLimits::Marks { low_water, high_water, held_max });
         }
-        Ok(Self { in_flight_max, low_water, high_water, held_max, parked_max: 0 })
+        Ok(Self { in_flight_max, low_water, high_water, held_max, parked_max: 0, run_max: 1 })
     }
 
     /// The same with at most `parked_max` parked lanes per partition; without this none can be parked.
     pub const fn parking(self, parked_max: usize) -> Self {
         Self { parked_max, ..self }
+    }
+
+    /// The same with up to `run_max` items of a lane handed out at once; without this, and for 0, it is one.
+    pub const fn in_runs(self, run_max: usize) -> Self {
+        Self { run_max: if run_max == 0 { 1 } else { run_max }, ..self }
     }
 }
 

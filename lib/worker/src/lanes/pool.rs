@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::panic::AssertUnwindSafe;
+use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,10 +25,10 @@ use crate::work::Cause;
 /// Stored items read per call, and handled per turn: a long replay takes turns like everybody.
 const REPLAY_PAGE: usize = 64;
 
-/// What became of an item.
+/// What became of an item, or of a run of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LaneVerdict {
-    /// It is done **and durable**, or put aside for good by the handler: the lane goes on.
+    /// All of it is done **and durable**, or put aside for good by the handler: the lane goes on.
     Done,
     /// Not this time; the lane waits. After the last attempt it is parked.
     Again {
@@ -46,8 +47,12 @@ pub enum LaneVerdict {
 /// What is done with items.
 #[async_trait]
 pub trait LaneWork<K, T>: Send + Sync + 'static {
-    /// Handles an item, for the `attempt`th time (from 1). It may be repeated, and dropped at any await.
-    async fn handle(&self, key: &K, item: &T, attempt: u32) -> LaneVerdict;
+    /// Handles items of a lane in their order, for the `attempt`th time (from 1). They may be repeated, and this may be dropped at
+    /// any await.
+    ///
+    /// There is one, or a run of several where the limits allow it ([`LaneLimits::in_runs`]). A run that is not done is handed out
+    /// again item by item, whatever the answer was, from the first one on; that it was tried together counts as no attempt.
+    async fn handle(&self, key: &K, items: &[T], attempt: u32) -> LaneVerdict;
 }
 
 /// Bounds and delays of a [`LanePool`].
@@ -57,7 +62,7 @@ pub struct LanePoolSettings {
     pub limits: LaneLimits,
     /// Delays between attempts.
     pub backoff: Backoff,
-    /// Attempts at an item before its lane is parked; at least 1.
+    /// Attempts at an item alone before its lane is parked; at least 1.
     pub attempts_max: u32,
     /// How long an attempt may take before it is dropped and has failed: one that hangs would keep its place in flight.
     pub handle_timeout: Duration,
@@ -247,7 +252,7 @@ where
 impl<K: Send + Sync + 'static, T: Send + Sync + 'static> Runner<K, T> {
     async fn run(&self, turn: &Turn<K, T>) -> Answer {
         match &turn.task {
-            Task::Handle(item) => self.handle(turn, item).await,
+            Task::Handle(items) => self.handle(turn, items).await,
             Task::Store(item) => {
                 let storing = self.parking.store(turn.partition, &turn.key, turn.offset, item);
                 match unless_panic(storing).await {
@@ -262,10 +267,15 @@ impl<K: Send + Sync + 'static, T: Send + Sync + 'static> Runner<K, T> {
         }
     }
 
-    async fn handle(&self, turn: &Turn<K, T>, item: &T) -> Answer {
+    async fn handle(&self, turn: &Turn<K, T>, items: &[T]) -> Answer {
         let Turn { partition, offset, attempt, .. } = *turn;
-        match self.verdict(&turn.key, item, attempt).await {
+        match self.verdict(&turn.key, items, attempt).await {
             LaneVerdict::Done => Answer::Done,
+            LaneVerdict::Again { cause, .. } | LaneVerdict::Park { cause } if items.len() > 1 => {
+                let items = items.len();
+                warn!(partition, offset, items, class = cause.class, error = cause.error, "run failed");
+                Answer::RetryAt(Instant::now() + self.backoff.jittered(1))
+            }
             LaneVerdict::Again { after, cause } if attempt < self.attempts_max => {
                 warn!(partition, offset, attempt, class = cause.class, error = cause.error, "attempt failed");
                 Answer::RetryAt(Instant::now() + after.unwrap_or_else(|| self.backoff.jittered(attempt)))
@@ -285,7 +295,10 @@ impl<K: Send + Sync + 'static, T: Send + Sync + 'static> Runner<K, T> {
         for (index, (offset, item)) in page.iter().enumerate() {
             // Only the first can have failed before.
             let attempt = if index == 0 { attempt } else { 1 };
-            let after = match self.verdict(&turn.key, item, self.attempts_max.saturating_add(attempt)).await {
+            let after = match self
+                .verdict(&turn.key, slice::from_ref(item), self.attempts_max.saturating_add(attempt))
+                .await
+            {
                 LaneVerdict::Done => {
                     self.parking.remove(partition, &turn.key, *offset).await?;
                     continue;
@@ -303,8 +316,8 @@ impl<K: Send + Sync + 'static, T: Send + Sync + 'static> Runner<K, T> {
         Ok(Answer::Park(Instant::now()))
     }
 
-    async fn verdict(&self, key: &K, item: &T, attempt: u32) -> LaneVerdict {
-        let handled = AssertUnwindSafe(self.work.handle(key, item, attempt)).catch_unwind();
+    async fn verdict(&self, key: &K, items: &[T], attempt: u32) -> LaneVerdict {
+        let handled = AssertUnwindSafe(self.work.handle(key, items, attempt)).catch_unwind();
         let cause = match tokio::time::timeout(self.handle_timeout, handled).await {
             Ok(Ok(verdict)) => return verdict,
             Ok(Err(_)) => panicked(),

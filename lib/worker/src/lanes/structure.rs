@@ -5,12 +5,13 @@ use std::hash::Hash;
 use std::mem;
 
 use slab::Slab;
+use smallvec::smallvec;
 use tokio::time::Instant;
 
 use super::lane::{Item, Lane, Parked, Phase};
 use super::limits::LaneLimits;
 use super::partition::{Assigned, PartitionProgress, PushError};
-use super::turn::{Task, Turn};
+use super::turn::{Run, Task, Turn};
 
 /// Lanes above which the room for them is given back when the last one goes.
 const KEEP_LANES: usize = 1_024;
@@ -34,7 +35,7 @@ pub struct LaneCounts {
 
 /// Lanes of several partitions.
 ///
-/// Promises (tested against a model): items of a key are handled one at a time and in the order of the log, whatever is retried;
+/// Promises (tested against a model): items of a key are handled one run at a time and in the order of the log, whatever is retried;
 /// the commit position never passes an item that is not finished; no bound is exceeded; a lane that waits or is parked delays no
 /// other; ready lanes take turns; answers to turns of a revoked partition change nothing.
 ///
@@ -177,47 +178,54 @@ impl<K: Clone + Eq + Hash, T> Lanes<K, T> {
         None
     }
 
-    /// The task is done: an item is handled or stored, or a replay has left nothing stored. The lane goes on.
+    /// The task is done: all its items are handled, or one is stored, or a replay has left nothing stored. The lane goes on.
     pub fn done(&mut self, turn: Turn<K, T>) {
         let low_water = self.limits.low_water;
         let Some(assigned) = self.answered(&turn) else { return };
-        let is_replay = turn.place.is_none();
+        let is_replay = turn.places.is_empty();
         if is_replay {
             assigned.parked = assigned.parked.saturating_sub(1);
         }
-        if turn.place.is_some_and(|place| assigned.finish(place, low_water)) {
+        if turn.places.iter().fold(false, |changed, place| assigned.finish(*place, low_water) || changed) {
             self.changed.insert(turn.partition);
         }
         let lane = &mut self.lanes[turn.lane];
         lane.failed_attempts = 0;
+        if !is_replay {
+            lane.alone = lane.alone.saturating_sub(1);
+        }
         if is_replay {
             lane.parked = None;
         }
         self.settle(turn.lane);
     }
 
-    /// The task failed: the lane waits until `due`, then tries the same again. A replay takes up where it was.
+    /// The task failed: the lane waits until `due`, then tries the same again, but the items of a run one by one, and that it was
+    /// tried together counts as no attempt. A replay takes up where it was.
     pub fn retry_at(&mut self, turn: Turn<K, T>, due: Instant) {
         if self.answered(&turn).is_none() {
             return;
         }
         let lane = &mut self.lanes[turn.lane];
-        match (turn.task, turn.place) {
-            (Task::Handle(item) | Task::Store(item), Some(place)) => {
-                lane.failed_attempts = turn.attempt;
-                lane.head = Some(Item { place, item });
-                lane.phase = Phase::Waiting(due);
-                self.timers.insert((due, turn.lane));
-            }
-            _ => {
+        let items = match turn.task {
+            Task::Handle(items) => items,
+            Task::Store(item) => smallvec![item],
+            Task::Replay => {
                 let failed_replays = turn.attempt;
                 lane.parked = Some(Box::new(Parked { replay_at: Some(due), failed_replays }));
-                self.settle(turn.lane);
+                return self.settle(turn.lane);
             }
+        };
+        match u32::try_from(items.len()) {
+            Ok(1) => lane.failed_attempts = turn.attempt,
+            many => lane.alone = many.unwrap_or(u32::MAX),
         }
+        lane.put_back(items, turn.places);
+        lane.phase = Phase::Waiting(due);
+        self.timers.insert((due, turn.lane));
     }
 
-    /// Parks the lane: its item and all that follow are given out again to be stored, and from `replay_at` on, or when asked,
+    /// Parks the lane: its items and all that follow are given out again to be stored, one by one, and from `replay_at` on, or when asked,
     /// they are replayed. A replay that is parked counts its attempts anew. Gives the turn back when no more lanes may be parked,
     /// or when it was to store an item, which can only be tried again.
     pub fn park(&mut self, turn: Turn<K, T>, replay_at: Option<Instant>) -> Result<(), Turn<K, T>> {
@@ -230,14 +238,16 @@ impl<K: Clone + Eq + Hash, T> Lanes<K, T> {
             _ => {}
         }
         let Some(assigned) = self.answered(&turn) else { return Ok(()) };
-        let lane = turn.lane;
-        if let (Task::Handle(item), Some(place)) = (turn.task, turn.place) {
+        if matches!(turn.task, Task::Handle(_)) {
             assigned.parked += 1;
-            self.lanes[lane].head = Some(Item { place, item });
         }
-        self.lanes[lane].failed_attempts = 0;
-        self.lanes[lane].parked = Some(Box::new(Parked { replay_at, failed_replays: 0 }));
-        self.settle(lane);
+        let lane = &mut self.lanes[turn.lane];
+        if let Task::Handle(items) = turn.task {
+            lane.put_back(items, turn.places);
+        }
+        (lane.failed_attempts, lane.alone) = (0, 0);
+        lane.parked = Some(Box::new(Parked { replay_at, failed_replays: 0 }));
+        self.settle(turn.lane);
         Ok(())
     }
 
@@ -318,14 +328,20 @@ impl<K: Clone + Eq + Hash, T> Lanes<K, T> {
         let lane = &mut self.lanes[index];
         let assigned = self.assigned.get_mut(&lane.partition)?;
         let replays = !assigned.draining && lane.replays_by(self.now);
-        let (task, place, failed) = if replays {
-            (Task::Replay, None, lane.parked.as_ref().map_or(0, |parked| parked.failed_replays))
-        } else if let Some(Item { place, item }) = lane.head.take() {
-            let task = if lane.parked.is_some() { Task::Store(item) } else { Task::Handle(item) };
-            (task, Some(place), lane.failed_attempts)
+        let (task, places, failed) = if replays {
+            (Task::Replay, Run::new(), lane.parked.as_ref().map_or(0, |parked| parked.failed_replays))
         } else {
-            lane.phase = Phase::Resting;
-            return None;
+            let (mut items, places) = lane.take_run(if lane.parked.is_some() { 1 } else { self.limits.run_max });
+            let stored = lane.parked.as_ref().and_then(|_| items.pop());
+            let task = match stored {
+                Some(item) => Task::Store(item),
+                None if places.is_empty() => {
+                    lane.phase = Phase::Resting;
+                    return None;
+                }
+                None => Task::Handle(items),
+            };
+            (task, places, lane.failed_attempts)
         };
         lane.phase = Phase::InFlight;
         assigned.in_flight += 1;
@@ -333,12 +349,12 @@ impl<K: Clone + Eq + Hash, T> Lanes<K, T> {
         Some(Turn {
             partition: lane.partition,
             key: lane.key.clone(),
-            offset: place.map_or(assigned.window.position(), |place| assigned.window.offset_of(place)),
+            offset: places.first().map_or(assigned.window.position(), |place| assigned.window.offset_of(*place)),
             attempt: failed.saturating_add(1),
             task,
             generation: assigned.generation,
             lane: index,
-            place,
+            places,
         })
     }
 

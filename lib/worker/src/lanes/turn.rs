@@ -1,10 +1,15 @@
 //! A lane's turn: what it has to do, and the right to answer.
 
+use smallvec::SmallVec;
+
+/// Items of one lane in the order of the log. Most turns have one, which takes no memory of its own.
+pub type Run<T> = SmallVec<[T; 1]>;
+
 /// What a lane has to do at its turn.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Task<T> {
-    /// Handle this item.
-    Handle(T),
+    /// Handle these items, at least one.
+    Handle(Run<T>),
     /// The lane is parked: store this item durably behind those that are stored.
     Store(T),
     /// The lane is parked and its time has come: handle what is stored, in order. Done means that nothing is stored any more.
@@ -21,7 +26,7 @@ pub struct Turn<K, T> {
     pub partition: u32,
     /// Of which key.
     pub key: K,
-    /// Where its record stands in the partition; for a replay, the commit position.
+    /// Where the record of its first item stands in the partition; for a replay, the commit position.
     pub offset: u64,
     /// How often this task is tried, with this time: from 1.
     pub attempt: u32,
@@ -29,5 +34,6 @@ pub struct Turn<K, T> {
     pub task: Task<T>,
     pub(super) generation: u64,
     pub(super) lane: usize,
-    pub(super) place: Option<u64>,
+    /// A place for each item, none for a replay.
+    pub(super) places: Run<u64>,
 }

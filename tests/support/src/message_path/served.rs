@@ -68,6 +68,11 @@ impl Served {
         assert!(self.processes().insert(job, process).is_none(), "{job} runs already");
     }
 
+    /// Starts one more `build-read-model` that tells nobody of itself.
+    pub fn start_another_read_model(&self) -> Another {
+        Another(self.program.start(READ_MODEL))
+    }
+
     /// Starts a job unless it runs.
     pub fn start_if_ended(&self, job: &'static str) {
         if !self.processes().contains_key(job) {
@@ -98,9 +103,7 @@ impl Served {
     /// Asks a job to stop and waits for it; the exit code.
     pub fn stop(&self, job: &'static str) -> Option<i32> {
         let mut process = self.processes().remove(job).expect("it runs");
-        let told = std::process::Command::new("kill").arg(process.id().to_string()).status().expect("kill runs");
-        assert!(told.success());
-        process.wait().expect("an end").code()
+        stop(&mut process)
     }
 
     fn processes(&self) -> MutexGuard<'_, BTreeMap<&'static str, Child>> {
@@ -113,6 +116,29 @@ impl Served {
         let caller = Caller { account, organization, is_admin };
         self.keys.sign(caller, Duration::from_secs(86_400), Timestamp::now()).expect("a token")
     }
+}
+
+/// A process beside those of [`Served`]. Killed when dropped.
+pub struct Another(Child);
+
+impl Another {
+    /// Asks it to stop and waits for it; the exit code.
+    pub fn stop(mut self) -> Option<i32> {
+        stop(&mut self.0)
+    }
+}
+
+impl Drop for Another {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn stop(process: &mut Child) -> Option<i32> {
+    let told = std::process::Command::new("kill").arg(process.id().to_string()).status().expect("kill runs");
+    assert!(told.success());
+    process.wait().expect("an end").code()
 }
 
 impl Drop for Served {

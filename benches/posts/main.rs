@@ -2,16 +2,21 @@
 //!
 //! ```text
 //! cargo bench --bench posts -- [--seconds 10] [--connections 64] [--rate R] [--rooms 1000]
-//! LANNER_TEST_SERVERS=mysql tests/servers cargo bench --bench posts     # with the plain baseline beside it
+//! LANNER_TEST_SERVERS="kafka mysql" tests/servers cargo bench --bench posts     # with Kafka, and the plain baseline beside it
 //! ```
+//!
+//! For the embedded log, and for Kafka where it is there (a single broker on this machine, everything else embedded):
 //!
 //! 1. The raw log: as many callers append the same events, one a call, in this process.
 //! 2. As fast as it goes: each connection posts its next message when the last one is accepted.
 //! 3. At a rate (default: half of that): a message is due at its instant whatever became of those before, and what it takes counts
 //!    from then (no coordinated omission). Every twentieth message is asked for until it can be read.
-//! 4. The baseline: one MySQL, a message and its notification inserted in one transaction, by as many connections, without any HTTP.
 //!
-//! The services are processes of their own on embedded stores; accepted means durable in the log.
+//! At last the baseline ([`baseline`]): one MySQL, a message and its notification inserted in one durable transaction.
+//!
+//! The services are processes of their own; accepted means durable in the log. `build-read-model` runs beside all of it.
+
+mod baseline;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,17 +29,20 @@ use clap::Parser;
 use embedded::{Access, DataDir, LmdbLog, MapSize};
 use hdrhistogram::Histogram;
 use jobs::messages::{EVENT_LOG, append_event};
+use kafka::{KafkaLog, KafkaSettings, TopicSettings, provision};
 use serde_json::json;
-use sqlx::MySqlPool;
-use sqlx::mysql::MySqlPoolOptions;
-use support::message_path::Served;
-use support::{Program, SmallChat, SqlServer};
+use support::message_path::{Http, Served};
+use support::{Program, SmallChat};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
+use worker::Log;
+
+use baseline::Baseline;
 
 const ACCOUNT: u64 = 1;
 const ORGANIZATION: u64 = 1;
+const PARTITIONS: u32 = 16;
 /// Of how many messages at a rate one is asked for until it can be read.
 const ONE_IN: u64 = 20;
 const READ_EVERY: Duration = Duration::from_millis(5);
@@ -67,30 +75,99 @@ fn body(number: u64) -> String {
 #[tokio::main]
 async fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let raw = raw_log(&arguments).await?;
+    message_path(&arguments, &Kind::Embedded).await?;
+    match std::env::var("LANNER_TEST_KAFKA_URL") {
+        Ok(bootstrap) => message_path(&arguments, &Kind::Kafka { bootstrap }).await?,
+        Err(_) => left_out("kafka"),
+    }
+    match Baseline::new(&arguments).await? {
+        Some(baseline) => baseline.run(&arguments).await,
+        None => Ok(left_out("mysql")),
+    }
+}
+
+fn left_out(server: &str) {
+    println!("{server} left out: no server (LANNER_TEST_SERVERS={server} tests/servers cargo bench --bench posts)");
+}
+
+/// Which log.
+enum Kind {
+    Embedded,
+    Kafka { bootstrap: String },
+}
+
+impl Kind {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Embedded => "embedded",
+            Self::Kafka { .. } => "kafka",
+        }
+    }
+
+    async fn log(&self, folder: &TempDir) -> Result<Arc<dyn Log>> {
+        match self {
+            Self::Embedded => {
+                let data = DataDir::open(folder.path(), Access::Write, "bench").await?;
+                let (path, wait) = (data.log(EVENT_LOG), Duration::from_secs(5));
+                Ok(Arc::new(LmdbLog::open(EVENT_LOG, &path, PARTITIONS, wait, MapSize::default())?))
+            }
+            Self::Kafka { bootstrap } => {
+                let settings = KafkaSettings { bootstrap: bootstrap.clone(), ..KafkaSettings::default() };
+                let wanted = TopicSettings {
+                    partitions: PARTITIONS,
+                    replication_factor: 1,
+                    insync_replicas_min: 1,
+                    record_bytes_max: settings.record_bytes_max,
+                    ..TopicSettings::default()
+                };
+                let topic = prefix(folder) + "raw";
+                provision(&settings, &topic, &wanted).await?;
+                Ok(Arc::new(KafkaLog::open(&settings, &topic, PARTITIONS).await?))
+            }
+        }
+    }
+
+    /// The binary with this log, whose topics are there.
+    fn program(&self, folder: &TempDir) -> Program {
+        let program = Program::new(env!("CARGO_BIN_EXE_lanner"), &folder.path().join("data"));
+        let Self::Kafka { bootstrap } = self else { return program };
+        let program = program
+            .with("LANNER_EVENT_LOG_ADAPTER", "kafka")
+            .with("LANNER_EVENT_LOG_BOOTSTRAP", bootstrap)
+            .with("LANNER_EVENT_LOG_TOPIC_PREFIX", prefix(folder))
+            .with("LANNER_EVENT_LOG_REPLICATION_FACTOR", 1)
+            .with("LANNER_EVENT_LOG_INSYNC_REPLICAS_MIN", 1)
+            .with("LANNER_EVENT_LOG_PARTITIONS", PARTITIONS);
+        program.run("provision --reason bench").exits(0);
+        program
+    }
+}
+
+/// What the names of topics of this folder's own begin with.
+fn prefix(folder: &TempDir) -> String {
+    let name = folder.path().file_name().unwrap_or_default().to_string_lossy();
+    format!("bench-{}-", name.trim_start_matches('.'))
+}
+
+async fn message_path(arguments: &Arguments, kind: &Kind) -> Result<()> {
+    println!("{}", kind.name());
+    let folder = TempDir::new()?;
+    let raw = raw_log(arguments, kind.log(&folder).await?).await?;
     println!("raw log       {raw:>8.0}/s");
     let folder = TempDir::new()?;
-    let served = Arc::new(served(&arguments, &folder).await?);
-    let went = fast(&arguments, {
+    let served = Arc::new(served(arguments, kind, &folder).await?);
+    let went = fast(arguments, {
         let (served, token) = (Arc::clone(&served), token(&served));
         let rooms = arguments.rooms;
         move |number| {
             let (served, token) = (Arc::clone(&served), token.clone());
-            async move { post(&served, &token, number, rooms).await.map(drop) }
+            async move { post(&served.writes, &token, number, rooms).await.map(drop) }
         }
     })
     .await?;
     println!("accepted      {:>8.0}/s   {:.2} of the raw log   {}", went.rate, went.rate / raw, went.times());
     let rate = arguments.rate.unwrap_or_else(|| (went.rate / 2.0) as u64).max(1);
-    at_rate(&arguments, &served, rate).await?;
-    drop(served);
-    match baseline(&arguments).await? {
-        Some(plain) => println!("one MySQL     {:>8.0}/s   {}", plain.rate, plain.times()),
-        None => println!(
-            "one MySQL     left out: no server (LANNER_TEST_SERVERS=mysql tests/servers cargo bench --bench posts)"
-        ),
-    }
-    Ok(())
+    at_rate(arguments, &served, rate).await
 }
 
 /// What a part has come to.
@@ -141,13 +218,10 @@ where
     Ok(Went { rate: took_us.len() as f64 / started.elapsed().as_secs_f64(), took_us })
 }
 
-async fn raw_log(arguments: &Arguments) -> Result<f64> {
-    let folder = TempDir::new()?;
-    let data = DataDir::open(folder.path(), Access::Write, "bench").await?;
-    let log = LmdbLog::open(EVENT_LOG, &data.log(EVENT_LOG), 16, Duration::from_secs(5), MapSize::default())?;
+async fn raw_log(arguments: &Arguments, log: Arc<dyn Log>) -> Result<f64> {
     let rooms = arguments.rooms;
     let went = fast(arguments, move |number| {
-        let log = log.clone();
+        let log = Arc::clone(&log);
         async move {
             let (account, organization) = (AccountId::from_bits(ACCOUNT), OrganizationId::from_bits(ORGANIZATION));
             let event = Event {
@@ -162,7 +236,7 @@ async fn raw_log(arguments: &Arguments) -> Result<f64> {
                     body: body(number),
                 },
             };
-            append_event(&log, &event).await?;
+            append_event(&*log, &event).await?;
             Ok(())
         }
     });
@@ -170,7 +244,7 @@ async fn raw_log(arguments: &Arguments) -> Result<f64> {
 }
 
 /// The services on a chat of one organization whose one account is in every room.
-async fn served(arguments: &Arguments, folder: &TempDir) -> Result<Served> {
+async fn served(arguments: &Arguments, kind: &Kind, folder: &TempDir) -> Result<Served> {
     let rooms: Vec<u64> = (1..=arguments.rooms).collect();
     let chat = SmallChat {
         organizations: vec![(ORGANIZATION, true)],
@@ -181,7 +255,7 @@ async fn served(arguments: &Arguments, folder: &TempDir) -> Result<Served> {
     };
     let tables = folder.path().join("tables");
     chat.write_csv(&tables);
-    let program = Program::new(env!("CARGO_BIN_EXE_lanner"), &folder.path().join("data"));
+    let program = kind.program(folder);
     program.run(&format!("import {}", tables.display())).exits(0);
     let served = Served::new(&program);
     served.start_all().await;
@@ -193,10 +267,9 @@ fn token(served: &Served) -> String {
 }
 
 /// Posts a message; answers its path.
-async fn post(served: &Served, token: &str, number: u64, rooms: u64) -> Result<String> {
+async fn post(writes: &Http, token: &str, number: u64, rooms: u64) -> Result<String> {
     let path = format!("/v1/rooms/{}/messages", 1 + number % rooms);
-    let headers = [("authorization", token)];
-    let answer = served.writes.send("POST", &path, &headers, Some(&json!({"body": body(number)}))).await;
+    let answer = writes.send("POST", &path, &[("authorization", token)], Some(&json!({"body": body(number)}))).await;
     let answer = answer.map_err(anyhow::Error::msg)?;
     ensure!(answer.status == 202, "{} {}", answer.status, answer.json());
     let id = answer.json()["message_id"].as_str().context("an id")?.to_owned();
@@ -213,7 +286,7 @@ async fn at_rate(arguments: &Arguments, served: &Arc<Served>, rate: u64) -> Resu
         sleep_until(due).await;
         let (served, token, rooms) = (Arc::clone(served), token.clone(), arguments.rooms);
         tasks.spawn(async move {
-            let path = post(&served, &token, number, rooms).await?;
+            let path = post(&served.writes, &token, number, rooms).await?;
             let accepted = us_since(due);
             if number % ONE_IN != 0 {
                 return anyhow::Ok((accepted, None));
@@ -250,32 +323,4 @@ fn note(
     accepted_us.record(accepted)?;
     readable.map_or(Ok(()), |readable| readable_us.record(readable))?;
     Ok(())
-}
-
-/// One MySQL (or MariaDB): a message and its notification in one transaction. None without a server.
-async fn baseline(arguments: &Arguments) -> Result<Option<Went>> {
-    let folder = TempDir::new()?;
-    let Ok(url) = SqlServer::MySql.database(folder.path()).await else { return Ok(None) };
-    let connections = u32::try_from(arguments.connections)?;
-    let pool = MySqlPoolOptions::new().max_connections(connections).connect(&url).await?;
-    for table in [
-        "CREATE TABLE messages (room BIGINT, id BIGINT AUTO_INCREMENT PRIMARY KEY, author BIGINT, body TEXT, KEY (room, id))",
-        "CREATE TABLE notifications (id BIGINT AUTO_INCREMENT PRIMARY KEY, room BIGINT, message BIGINT)",
-    ] {
-        sqlx::query(table).execute(&pool).await?;
-    }
-    let rooms = arguments.rooms;
-    let went = fast(arguments, move |number| insert(pool.clone(), number, rooms)).await?;
-    support::scratch::drop_databases(folder.path());
-    Ok(Some(went))
-}
-
-async fn insert(pool: MySqlPool, number: u64, rooms: u64) -> Result<()> {
-    let room = i64::try_from(1 + number % rooms)?;
-    let mut transaction = pool.begin().await?;
-    let message = sqlx::query("INSERT INTO messages (room, author, body) VALUES (?, ?, ?)");
-    let message = message.bind(room).bind(1_i64).bind(body(number)).execute(&mut *transaction).await?.last_insert_id();
-    let notification = sqlx::query("INSERT INTO notifications (room, message) VALUES (?, ?)");
-    notification.bind(room).bind(message).execute(&mut *transaction).await?;
-    Ok(transaction.commit().await?)
 }

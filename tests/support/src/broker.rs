@@ -1,4 +1,4 @@
-//! A broker of a test's own, which it may kill and start again.
+//! A Kafka broker of a test's own, which it may kill and start again.
 
 use std::fs;
 use std::net::TcpListener;
@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
 /// One node that is broker and controller. Ended when dropped.
-pub(crate) struct Broker {
+pub struct Broker {
     jars: PathBuf,
     folder: TempDir,
     port: u16,
@@ -17,9 +17,10 @@ pub(crate) struct Broker {
 
 impl Broker {
     /// Starts one, or says why there is none.
-    pub(crate) fn start() -> Result<Self, String> {
+    pub fn start() -> Result<Self, String> {
         let variable = "LANNER_TEST_KAFKA_JARS";
-        let jars = PathBuf::from(std::env::var_os(variable).ok_or(format!("{variable} is not set"))?);
+        let jars =
+            PathBuf::from(std::env::var_os(variable).ok_or(format!("{variable} is not set (tests/servers sets it)"))?);
         let folder = TempDir::new().expect("a folder");
         let (port, controller) = (free_port(), free_port());
         fs::write(folder.path().join("properties"), properties(port, controller, folder.path())).expect("a file");
@@ -32,17 +33,18 @@ impl Broker {
     }
 
     /// Its address.
-    pub(crate) fn bootstrap(&self) -> String {
+    pub fn bootstrap(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
-    pub(crate) fn kill(&mut self) {
+    /// Kills it: no word, no clean-up.
+    pub fn kill(&mut self) {
         self.process.kill().expect("a kill");
         self.process.wait().expect("an end");
     }
 
     /// Starts it again at the same address, with what it had stored.
-    pub(crate) fn start_again(&mut self) {
+    pub fn start_again(&mut self) {
         self.process = serve(&self.jars, self.folder.path());
     }
 }
