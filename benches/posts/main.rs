@@ -81,9 +81,10 @@ async fn main() -> Result<()> {
         Err(_) => left_out("kafka"),
     }
     match Baseline::new(&arguments).await? {
-        Some(baseline) => baseline.run(&arguments).await,
-        None => Ok(left_out("mysql")),
+        Some(baseline) => baseline.run(&arguments).await?,
+        None => left_out("mysql"),
     }
+    Ok(())
 }
 
 fn left_out(server: &str) {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use support::message_path::{Another, Feed, READ_MODEL, READS, Served, WRITES, push};
 use support::waiting::number_from_env;
-use support::{Broker, Program, SqlServer};
+use support::{Broker, Program, SqlServer, until};
 
 use super::stage::{Stage, not_run, on_each_server, persevere};
 
@@ -97,7 +97,7 @@ async fn with_a_broker_that_dies_and_updaters_that_come_and_go_every_room_keeps_
     };
     let feed = Feed::random(12, 600, 8);
     let Some((stage, program)) = program_on(&broker.bootstrap(), SqlServer::Postgres).await else { return };
-    persevere(&program, "provision --reason test");
+    until("the broker answers", async || program.run("provision --reason test").code == Some(0)).await;
     import(&feed, &stage, &program);
     let served = Served::new(
         &program.with("LANNER_WORKERS_BACKOFF_MIN_MS", 20).with("LANNER_WRITE_API_APPEND_TIMEOUT_MS", 3_000),
@@ -118,7 +118,8 @@ async fn with_a_broker_that_dies_and_updaters_that_come_and_go_every_room_keeps_
                     // Some are asked to leave, others are killed.
                     let other = others.swap_remove(random.usize(..others.len()));
                     if random.bool() {
-                        assert_eq!(Another::stop(other), Some(0), "it leaves in order");
+                        // 75: it was started while the broker was dead, or could not tell it that it leaves.
+                        assert!(matches!(Another::stop(other), Some(0 | 75)), "it leaves in order");
                     }
                 }
                 _ => others.push(served.start_another_read_model()),

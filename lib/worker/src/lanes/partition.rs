@@ -97,10 +97,10 @@ impl<K> Assigned<K> {
         Ok(())
     }
 
-    /// Finishes a place; true when position or pause changed.
-    pub(super) fn finish(&mut self, place: u64, low_water: usize) -> bool {
+    /// Finishes places; true when position or pause changed.
+    pub(super) fn finish(&mut self, places: &[u64], low_water: usize) -> bool {
         let before = (self.window.position(), self.paused);
-        self.window.finish(place);
+        places.iter().for_each(|place| self.window.finish(*place));
         self.paused = self.paused && self.window.len() > low_water;
         before != (self.window.position(), self.paused)
     }

@@ -186,7 +186,7 @@ impl<K: Clone + Eq + Hash, T> Lanes<K, T> {
         if is_replay {
             assigned.parked = assigned.parked.saturating_sub(1);
         }
-        if turn.places.iter().fold(false, |changed, place| assigned.finish(*place, low_water) || changed) {
+        if assigned.finish(&turn.places, low_water) {
             self.changed.insert(turn.partition);
         }
         let lane = &mut self.lanes[turn.lane];
