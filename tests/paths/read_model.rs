@@ -150,15 +150,24 @@ impl Setup {
             assert_eq!(state.as_ref(), expected.get(key), "message {key:?}");
         }
         let mut readable: BTreeMap<RoomId, Vec<EventId>> = BTreeMap::new();
+        let mut live = BTreeMap::new();
         for read in self.all(&self.readable).await {
             let event = event_of(&read).expect("only events are readable");
-            assert!(read.record.headers.iter().any(|(name, _)| name == "ce_place"));
+            assert!(header(&read, "ce_place").is_some());
+            if let Some(message) = event.message() {
+                let told = header(&read, "ce_live").expect("what became of the message");
+                live.insert((event.room, message), told == "true");
+            }
             let told = readable.entry(event.room).or_default();
             if !told.contains(&event.id) {
                 told.push(event.id);
             }
         }
         assert_eq!(readable, ids, "what is readable");
+        for (key, is_live) in live {
+            let expected = expected.get(&key).is_some_and(|state| !state.is_deleted());
+            assert_eq!(is_live, expected, "what was told at last of message {key:?}");
+        }
         let aside = self.ledger.unreadable(1_000).await.expect("a listing");
         let places: BTreeSet<String> = aside
             .iter()
@@ -173,6 +182,11 @@ impl Setup {
         let known = self.directory.rooms_of(&[organization()]).await.expect("rooms");
         assert_eq!(known[0].iter().copied().collect::<BTreeSet<_>>(), rooms, "memberships");
     }
+}
+
+fn header(read: &ReadRecord, name: &str) -> Option<String> {
+    let value = read.record.headers.iter().find(|(known, _)| known == name)?;
+    Some(String::from_utf8_lossy(&value.1).into_owned())
 }
 
 fn event_of(read: &ReadRecord) -> Option<Event> {

@@ -11,7 +11,7 @@ use jobs::messages::serve_reads::{PageQuery, ReadError, ReadPage, Reads};
 use jobs::messages::serve_writes::{Accepted, Write, Writes};
 use jobs::messages::{Caller, Forbidden};
 
-use crate::message_path::{Chat, MS, OTHER_ROOM, ROOM, admin, caller};
+use crate::message_path::{Chat, OTHER_ROOM, ROOM, admin, caller};
 
 /// Long enough for the read model.
 const SOON: Duration = Duration::from_secs(20);

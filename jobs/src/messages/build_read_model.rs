@@ -25,7 +25,7 @@ use worker::{Backoff, Batcher, Batching, Cause, LaneLimits};
 use super::ports::MessagePorts;
 use super::quarantine;
 use super::records::{position_of, readable_record};
-use rows::{Failed, Outcome, Run};
+use rows::{Failed, Outcome, Projected, Run};
 
 /// Name of the job and of its consumer group.
 pub const NAME: &str = "build-read-model";
@@ -172,17 +172,36 @@ impl BuildReadModel {
     async fn build(&self, items: &[Item]) -> Result<(), Failed> {
         for neighbours in items.chunk_by(|one, next| Changes::of(one) == Changes::of(next)) {
             match neighbours.first().map(Changes::of) {
-                Some(Changes::Message) => self.project_messages(self.events(neighbours)?).await?,
-                Some(Changes::Membership) => self.project_memberships(&self.events(neighbours)?).await?,
-                Some(Changes::Nothing) | None => self.pass(neighbours).await?,
+                Some(Changes::Message) => {
+                    let live = self.project_messages(self.events(neighbours)?).await?;
+                    for (item, is_live) in neighbours.iter().zip(live) {
+                        self.tell(item, Some(is_live)).await?;
+                    }
+                }
+                Some(Changes::Membership) => {
+                    self.project_memberships(&self.events(neighbours)?).await?;
+                    self.tell_all(neighbours).await?;
+                }
+                Some(Changes::Nothing) | None => {
+                    self.pass(neighbours).await?;
+                    self.tell_all(neighbours).await?;
+                }
             }
         }
-        // One after the other: of several at once the first could fail and be told again behind the others.
+        Ok(())
+    }
+
+    async fn tell_all(&self, items: &[Item]) -> Result<(), Failed> {
         for item in items.iter().filter(|item| !matches!(item.decoded, Decoded::Undecodable { .. })) {
-            let answers = self.ports.readable.append(vec![readable_record(&item.read)]).await?;
-            answers.into_iter().try_for_each(|answer| answer.map(drop))?;
+            self.tell(item, None).await?;
         }
         Ok(())
+    }
+
+    /// Tells that an event can be read. One at a time: of several at once the first could fail and be told again behind the others.
+    async fn tell(&self, item: &Item, is_live: Option<bool>) -> Result<(), Failed> {
+        let answers = self.ports.readable.append(vec![readable_record(&item.read, is_live)]).await?;
+        Ok(answers.into_iter().try_for_each(|answer| answer.map(drop))?)
     }
 
     /// The events among these items, each with its position.
@@ -198,8 +217,8 @@ impl BuildReadModel {
         Ok(events)
     }
 
-    /// The rows of messages, durable when this returns.
-    async fn project_messages(&self, events: Run) -> Result<(), Failed> {
+    /// The rows of messages, durable when this returns; answers for each event whether its message is live.
+    async fn project_messages(&self, events: Run) -> Result<Vec<bool>, Failed> {
         for (event, _) in &events {
             if let What::MessageCreated { message, .. } = event.what {
                 self.raise_head(event.room, message).await?;
@@ -207,7 +226,8 @@ impl BuildReadModel {
         }
         let outcome = self.messages.call(events).await;
         let unanswered = || Err(Failed::again("unavailable", "a batch call ended without an answer".to_owned()));
-        for verdict in outcome.unwrap_or_else(unanswered)? {
+        let projected = outcome.unwrap_or_else(unanswered)?;
+        for Projected { verdict, .. } in &projected {
             count(match verdict {
                 Verdict::Changed(_) => "projected",
                 Verdict::Buried(_) => "orphan",
@@ -215,7 +235,7 @@ impl BuildReadModel {
                 Verdict::Refused(refusal) => refusal.word(),
             });
         }
-        Ok(())
+        Ok(projected.into_iter().map(|projected| projected.is_live).collect())
     }
 
     /// Rooms and memberships, durable when this returns.

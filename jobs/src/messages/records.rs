@@ -7,6 +7,9 @@ use worker::{Log, LogError};
 
 /// An extension attribute, in the log of what is readable: where the event stands in the log of events, as `PARTITION/OFFSET`.
 const PLACE: &str = "ce_place";
+/// An extension attribute, in the log of what is readable: whether the event's message is live, `true` or `false`. Not every event counts
+/// that says so, and an event that is told again may have been overtaken: who follows needs no fold of its own.
+const LIVE: &str = "ce_live";
 
 /// Appends an event; answers where it stands.
 ///
@@ -25,10 +28,12 @@ pub fn position_of(epoch: u16, place: Place) -> Result<Position, NotAnOffset> {
     Position::new(epoch, place.offset)
 }
 
-/// What tells others that an event can be read: the event as it is, and where it stands.
-pub fn readable_record(read: &ReadRecord) -> LogRecord {
+/// What tells others that an event can be read: the event as it is, where it stands, and of an event of a message whether the message
+/// is live now.
+pub fn readable_record(read: &ReadRecord, is_live: Option<bool>) -> LogRecord {
     let Place { partition, offset } = read.place;
     let mut record = read.record.clone();
     record.headers.push((PLACE.to_owned(), format!("{partition}/{offset}").into_bytes()));
+    record.headers.extend(is_live.map(|is_live| (LIVE.to_owned(), is_live.to_string().into_bytes())));
     record
 }

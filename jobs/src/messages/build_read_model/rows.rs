@@ -13,8 +13,16 @@ const CONFLICTS_MAX: usize = 8;
 /// Events of messages of one room, in the order of the log.
 pub(super) type Run = Vec<(Event, Position)>;
 
+/// What became of an event.
+#[derive(Clone, Debug)]
+pub(super) struct Projected {
+    pub(super) verdict: Verdict,
+    /// Whether its message is live after it, as far as the store knows: that may include later events.
+    pub(super) is_live: bool,
+}
+
 /// What became of the events of a run, or why nothing is known of some of them.
-pub(super) type Outcome = Result<Vec<Verdict>, Failed>;
+pub(super) type Outcome = Result<Vec<Projected>, Failed>;
 
 /// A failure that several events of one batch share.
 #[derive(Clone, Debug)]
@@ -47,14 +55,14 @@ impl From<LogError> for Failed {
 
 /// Applies runs of different rooms; answers for each.
 pub(super) async fn write(store: &dyn MessageStore, runs: &[Run]) -> Vec<Outcome> {
-    let mut verdicts: Vec<Vec<Option<Verdict>>> = runs.iter().map(|run| vec![None; run.len()]).collect();
+    let mut projected: Vec<Vec<Option<Projected>>> = runs.iter().map(|run| vec![None; run.len()]).collect();
     let mut open = messages(runs);
     let mut failed = Failed::again("conflict", format!("written by others {CONFLICTS_MAX} times in a row"));
     for _ in 0..CONFLICTS_MAX {
         if open.is_empty() {
             break;
         }
-        match write_open(store, open, &mut verdicts).await {
+        match write_open(store, open, &mut projected).await {
             Ok(conflicts) => open = conflicts,
             Err(error) => {
                 failed = Failed::of(&error);
@@ -62,8 +70,8 @@ pub(super) async fn write(store: &dyn MessageStore, runs: &[Run]) -> Vec<Outcome
             }
         }
     }
-    let answer = |run: Vec<Option<Verdict>>| run.into_iter().collect::<Option<_>>().ok_or_else(|| failed.clone());
-    verdicts.into_iter().map(answer).collect()
+    let answer = |run: Vec<Option<Projected>>| run.into_iter().collect::<Option<_>>().ok_or_else(|| failed.clone());
+    projected.into_iter().map(answer).collect()
 }
 
 /// The events of one message, each with its run and its place there.
@@ -94,36 +102,40 @@ fn messages(runs: &[Run]) -> Vec<Message<'_>> {
 async fn write_open<'a>(
     store: &dyn MessageStore,
     open: Vec<Message<'a>>,
-    verdicts: &mut [Vec<Option<Verdict>>],
+    projected: &mut [Vec<Option<Projected>>],
 ) -> PortResult<Vec<Message<'a>>> {
     let ids: Vec<_> = open.iter().map(|message| (message.room, message.id)).collect();
     let states = store.states(&ids).await?;
     let (mut changes, mut changed) = (Vec::new(), Vec::new());
     for (message, state) in open.into_iter().zip(states) {
         let mut fold = Fold::new(message.room, message.id, state);
-        let folded = message.events.iter().map(|(event, position, _)| fold.apply(event, *position)).collect();
+        let apply = |(event, position, _): &(&Event, Position, _)| {
+            let verdict = fold.apply(event, *position);
+            Projected { verdict, is_live: fold.state().is_some_and(|state| !state.is_deleted()) }
+        };
+        let folded = message.events.iter().map(apply).collect();
         match fold.into_change() {
             Some(change) => {
                 changes.push(change);
                 changed.push((message, folded));
             }
-            None => note(&message, folded, verdicts),
+            None => note(&message, folded, projected),
         }
     }
     let applied = store.apply(&changes).await?;
     let mut conflicts = Vec::new();
     for ((message, folded), applied) in changed.into_iter().zip(applied) {
         match applied {
-            Applied::Written => note(&message, folded, verdicts),
-            Applied::Unchanged => note(&message, vec![Verdict::Seen; folded.len()], verdicts),
-            Applied::Conflict => conflicts.push(message),
+            Applied::Written => note(&message, folded, projected),
+            // Somebody else was there: what is there now is read again.
+            Applied::Unchanged | Applied::Conflict => conflicts.push(message),
         }
     }
     Ok(conflicts)
 }
 
-fn note(message: &Message<'_>, folded: Vec<Verdict>, verdicts: &mut [Vec<Option<Verdict>>]) {
-    for ((_, _, (run, index)), verdict) in message.events.iter().zip(folded) {
-        verdicts[*run][*index] = Some(verdict);
+fn note(message: &Message<'_>, folded: Vec<Projected>, projected: &mut [Vec<Option<Projected>>]) {
+    for ((_, _, (run, index)), of_event) in message.events.iter().zip(folded) {
+        projected[*run][*index] = Some(of_event);
     }
 }
