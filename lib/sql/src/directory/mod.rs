@@ -2,6 +2,7 @@
 //!
 //! The directory is ours, with our tables and a writer, or an existing chat's, read by configured queries and never written.
 
+mod changes;
 mod load;
 mod memberships;
 mod names;
@@ -13,7 +14,7 @@ mod write;
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use chat::{AccountId, Directory, Organization, OrganizationId, Participant, Plan, PortError, PortResult, RoomId};
+use chat::{AccountId, ChangeCursor, Directory, Organization, OrganizationId, Participant, Plan, PortError, PortResult, RoomId};
 
 pub use self::load::SqlLoad;
 use self::queries::Checked;
@@ -43,6 +44,12 @@ const SCHEMA: Schema = Schema {
             "positions",
             include_str!("../../migrations/mysql/directory_0003.sql"),
             include_str!("../../migrations/postgres/directory_0003.sql"),
+        ),
+        (
+            4,
+            "changes",
+            include_str!("../../migrations/mysql/directory_0004.sql"),
+            include_str!("../../migrations/postgres/directory_0004.sql"),
         ),
     ],
 };
@@ -190,5 +197,9 @@ impl Directory for SqlDirectory {
 
     async fn participants(&self, asked: &[(AccountId, RoomId)]) -> PortResult<Vec<Option<Participant>>> {
         self.ask_participants(asked).await
+    }
+
+    async fn changed_organizations(&self, after: ChangeCursor, limit: usize) -> PortResult<Vec<ChangeCursor>> {
+        self.ask_changes(after, limit).await
     }
 }
