@@ -13,7 +13,9 @@ mod write;
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use chat::{AccountId, ChangeCursor, Directory, Organization, OrganizationId, Participant, PortError, PortResult, RoomId};
+use chat::{
+    AccountId, ChangeCursor, Directory, Organization, OrganizationId, Participant, PortError, PortResult, RoomId,
+};
 use sqlx::{Row, sqlite::SqliteRow};
 
 use crate::{

@@ -14,7 +14,9 @@ mod write;
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use chat::{AccountId, ChangeCursor, Directory, Organization, OrganizationId, Participant, Plan, PortError, PortResult, RoomId};
+use chat::{
+    AccountId, ChangeCursor, Directory, Organization, OrganizationId, Participant, Plan, PortError, PortResult, RoomId,
+};
 
 pub use self::load::SqlLoad;
 use self::queries::Checked;

@@ -127,7 +127,8 @@ impl SqlDirectory {
 
     async fn set_plan_once(&self, id: i64, plan: Plan) -> PortResult<Organization> {
         let mut tx = self.begin().await?;
-        let sql = "UPDATE organizations SET plan_version = plan_version + 1, plan = :plan WHERE id = :id AND plan <> :plan";
+        let sql =
+            "UPDATE organizations SET plan_version = plan_version + 1, plan = :plan WHERE id = :id AND plan <> :plan";
         let changed = tx.execute(sql, &[("plan", plan.as_str().into()), ("id", id.into())]).await?;
         let sql = "SELECT id, plan, plan_version FROM organizations WHERE id = :id";
         let rows = tx.fetch(sql, &[("id", id.into())]).await?;
