@@ -18,18 +18,21 @@ struct Statements {
     note_all: &'static str,
 }
 
+// Without WHERE, MySQL takes ON for the join's.
 const MYSQL: Statements = Statements {
     note: "
         INSERT INTO organization_changes (organization, changed)
         SELECT b.id, greatest(:now, newest.changed + 1)
         FROM JSON_TABLE(:batch, '$[*]' COLUMNS (id BIGINT PATH '$')) AS b
         CROSS JOIN (SELECT coalesce(max(changed), 0) AS changed FROM organization_changes) AS newest
+        WHERE TRUE
         ON DUPLICATE KEY UPDATE changed = VALUES(changed)",
     note_all: "
         INSERT INTO organization_changes (organization, changed)
         SELECT known.id, greatest(:now, newest.changed + 1)
         FROM (SELECT id FROM organizations UNION SELECT organization FROM organization_changes) AS known
         CROSS JOIN (SELECT coalesce(max(changed), 0) AS changed FROM organization_changes) AS newest
+        WHERE TRUE
         ON DUPLICATE KEY UPDATE changed = VALUES(changed)",
 };
 
