@@ -12,6 +12,7 @@ mod queries;
 mod write;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use chat::{
@@ -65,7 +66,7 @@ const STATEMENT_ROWS_MAX: usize = 1_024;
 #[derive(Clone, Debug)]
 pub struct SqlDirectory {
     database: Database,
-    queries: Checked,
+    queries: Arc<Checked>,
     access: Access,
     /// Statements at the same time, at most.
     in_flight: usize,
@@ -91,7 +92,7 @@ impl SqlDirectory {
         let database = Database::connect(settings, "the directory", Access::Write).await?;
         SCHEMA.apply(&database).await?;
         let queries = Checked::new(&database, &DirectoryQueries::default()).await?;
-        Ok(Self { database, queries, access: Access::Write, in_flight: in_flight(settings) })
+        Ok(Self { database, queries: queries.into(), access: Access::Write, in_flight: in_flight(settings) })
     }
 
     /// Opens the directory of an existing chat, which is only read: by `queries`, in read-only transactions.
@@ -103,7 +104,7 @@ impl SqlDirectory {
     pub async fn open_chat(settings: &SqlSettings, queries: &DirectoryQueries) -> PortResult<Self> {
         let database = Database::connect(settings, "the directory", Access::Read).await?;
         let queries = Checked::new(&database, queries).await?;
-        Ok(Self { database, queries, access: Access::Read, in_flight: in_flight(settings) })
+        Ok(Self { database, queries: queries.into(), access: Access::Read, in_flight: in_flight(settings) })
     }
 
     /// Refuses where the directory is a chat's.

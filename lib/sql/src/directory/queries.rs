@@ -53,14 +53,14 @@ impl Default for DirectoryQueries {
                 WHERE accounts.id = :account AND accounts.active"
                     .to_owned(),
             ),
-            // Each half is a range of the index in every dialect, also in the middle of very many that changed together.
+            // Twice the same: PostgreSQL finds the place in its index by the first condition, MySQL by the second, also in the
+            // middle of very many that changed together.
             changed_organizations: Some(
                 "
-                (SELECT changed, organization FROM organization_changes
-                 WHERE changed = :after AND organization > :after_organization ORDER BY organization LIMIT :limit)
-                UNION ALL
-                (SELECT changed, organization FROM organization_changes
-                 WHERE changed > :after ORDER BY changed, organization LIMIT :limit)
+                SELECT changed, organization
+                FROM organization_changes
+                WHERE (changed, organization) > (:after, :after_organization)
+                    AND (changed = :after AND organization > :after_organization OR changed > :after)
                 ORDER BY changed, organization LIMIT :limit"
                     .to_owned(),
             ),
