@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use chat::{
-    AccountId, Directory as _, Epoch, Head, Memberships as _, MessageId, Organization, OrganizationId, Participant,
-    Plan, Policy, PortResult, RoomChange, RoomId, Timestamp, newest,
+    AccountId, ChangeCursor, Directory as _, Epoch, Head, Memberships as _, MessageId, Organization, OrganizationId,
+    Participant, Plan, Policy, PortResult, RoomChange, RoomId, Timestamp, newest,
 };
 use sql::{DirectoryQueries, SqlDirectory, SqlLiveIds, SqlSettings, SqlUrl};
 use support::{Program, SqlServer, room_log, scratch};
@@ -84,6 +84,7 @@ fn directory_queries(table: &toml::Table) -> DirectoryQueries {
         organizations: text(table, "organizations"),
         rooms: text(table, "rooms"),
         participant: Some(text(table, "participant")),
+        changed_organizations: Some(text(table, "changed_organizations")),
     }
 }
 
@@ -102,10 +103,28 @@ async fn participants(directory: &SqlDirectory, asked: &[(u64, u64)]) -> PortRes
     Ok(directory.participants(&pairs).await?.into_iter().map(|found| found.map(numbers)).collect())
 }
 
+fn cursor(changed: u64, id: u64) -> ChangeCursor {
+    ChangeCursor { changed, organization: organization(id) }
+}
+
+/// What changed since, in pages of `limit`: numbers and organizations.
+async fn changes(directory: &SqlDirectory, after: ChangeCursor, limit: usize) -> Vec<(u64, u64)> {
+    let (mut told, mut reached) = (Vec::new(), after);
+    loop {
+        let page = directory.changed_organizations(reached, limit).await.expect("changes");
+        told.extend(page.iter().map(|change| (change.changed, change.organization.get())));
+        match page.last() {
+            Some(last) if page.len() == limit => reached = *last,
+            _ => return told,
+        }
+    }
+}
+
 const ROWS: &str = "
-    INSERT INTO workspaces (id, name, billing_plan, billing_plan_changes, deleted_at) VALUES
-        (1, 'one', 'free', 3, NULL), (2, 'two', 'team', 1, NULL), (3, 'three', 'free', 0, NULL),
-        (4, 'gone', 'free', 0, '2026-01-01 00:00:00'), (5, 'five', 'business', 2, NULL);
+    INSERT INTO workspaces (id, name, billing_plan, billing_plan_changes, deleted_at, changed_at) VALUES
+        (1, 'one', 'free', 3, NULL, 1700000000005), (2, 'two', 'team', 1, NULL, 1700000000005),
+        (3, 'three', 'free', 0, NULL, 1700000000004), (4, 'gone', 'free', 0, '2026-01-01 00:00:00', 1700000000005),
+        (5, 'five', 'business', 2, NULL, 1700000000006);
     INSERT INTO users (id, workspace_id, deactivated_at) VALUES
         (10, 1, NULL), (11, 1, NULL), (12, 1, '2026-01-01 00:00:00'), (30, 3, NULL), (40, 4, NULL);
     INSERT INTO channels (id, name) VALUES (100, 'a'), (101, 'b'), (102, 'c'), (103, 'd');
@@ -139,6 +158,13 @@ async fn a_chat_with_other_tables(server: SqlServer) {
     let found = participants(&directory, &asked).await.expect("participants");
     let [member, not] = [Some((1, true)), Some((1, false))];
     assert_eq!(found, [Some((3, true)), not, member, not, member, None, None, None, not]);
+
+    let at = |ms: u64| 1_700_000_000_000 + ms;
+    let all = [(at(4), 3), (at(5), 1), (at(5), 2), (at(5), 4), (at(6), 5)];
+    for limit in [1, 2, 10] {
+        assert_eq!(changes(&directory, ChangeCursor::default(), limit).await, all, "in pages of {limit}");
+        assert_eq!(changes(&directory, cursor(at(5), 2), limit).await, all[3..], "in pages of {limit}");
+    }
 
     let refused = directory.put_rooms(&rooms(&[1])).await.expect_err("it is not ours");
     assert_eq!(refused.class(), "refused");
@@ -194,6 +220,23 @@ async fn what_is_wrong_with_a_query(server: SqlServer) {
     assert!(e.class() == "refused" && e.to_string().contains("set directory.participant"), "{e}");
     directory.rooms_of(&[organization(1)]).await.expect("the limit path needs no more");
 
+    for ignores in ["changed_at > 0", "changed_at >= :after"] {
+        let endless = format!(
+            "SELECT changed_at AS changed, id AS organization FROM workspaces WHERE {ignores} ORDER BY changed_at, id LIMIT :limit"
+        );
+        let queries = DirectoryQueries { changed_organizations: Some(endless), ..good.clone() };
+        let reached = cursor(1_700_000_000_005, 2);
+        let e = chat.directory(&queries).await.changed_organizations(reached, 2).await.expect_err("it would never end");
+        assert!(e.class() == "refused" && e.to_string().contains("query changed_organizations must answer"), "{e}");
+    }
+    let half = "SELECT id AS organization FROM workspaces WHERE changed_at > :after LIMIT :limit".to_owned();
+    let refused = chat.refusal(&DirectoryQueries { changed_organizations: Some(half), ..good.clone() }).await;
+    assert!(refused.contains("query changed_organizations has no column 'changed'"), "{refused}");
+    let directory = chat.directory(&DirectoryQueries { changed_organizations: None, ..good.clone() }).await;
+    let e = directory.changed_organizations(ChangeCursor::default(), 1).await.expect_err("it was not told how");
+    assert!(e.class() == "refused" && e.to_string().contains("set directory.changed_organizations"), "{e}");
+    participants(&directory, &[(10, 100)]).await.expect("the message path needs no more");
+
     let scans =
         "SELECT id, billing_plan = 'free' AS free FROM workspaces WHERE billing_plan_changes IN (:ids)".to_owned();
     let directory = chat.directory(&DirectoryQueries { organizations: scans, ..good }).await;
@@ -231,7 +274,10 @@ async fn a_zulip_like_chat(server: SqlServer) {
          INSERT INTO zerver_userprofile (id, realm_id, is_active, recipient_id) VALUES
             (1, 1, TRUE, 13), (2, 2, TRUE, 22), (3, 3, TRUE, NULL), (4, 1, FALSE, 14), (5, 5, TRUE, 51);
          INSERT INTO zerver_subscription (id, user_profile_id, recipient_id, active) VALUES
-            (1, 1, 11, TRUE), (2, 1, 12, FALSE), (3, 1, 13, TRUE), (4, 4, 11, TRUE), (5, 5, 51, TRUE);",
+            (1, 1, 11, TRUE), (2, 1, 12, FALSE), (3, 1, 13, TRUE), (4, 4, 11, TRUE), (5, 5, 51, TRUE);
+         INSERT INTO zerver_realmauditlog (id, realm_id, event_type, event_time) VALUES
+            (1, 3, 215, '2026-01-01 00:00:00'), (2, 3, 601, '2026-01-01 00:00:00'), (3, 4, 204, '2026-01-01 00:00:01'),
+            (4, 1, 124, '2026-01-01 00:00:02'), (5, 1, 103, '2026-01-01 00:00:03'), (6, 5, 201, '2026-01-01 00:00:03');",
     )
     .await;
     let mut left = [(1, 12_000_u32, [11, 12, 13]), (2, 10_000, [21, 22, 21]), (3, 500, [31, 31, 31])];
@@ -259,9 +305,9 @@ async fn a_zulip_like_chat(server: SqlServer) {
     let in_its_rooms = [(1, 11), (1, 13), (1, 12), (1, 21), (4, 11), (5, 51), (9, 11)];
     let in_its_realm = [(1, 1), (2, 2), (1, 2), (3, 1), (4, 1), (5, 5), (9, 1)];
     let [yes, no] = [Some((1, true)), Some((1, false))];
-    for (file, asked, expected) in [
-        ("lanner.toml", in_its_realm, [yes, Some((2, true)), no, Some((3, false)), None, None, None]),
-        ("recipients.toml", in_its_rooms, [yes, yes, no, no, None, None, None]),
+    for (file, asked, expected, first_changes) in [
+        ("lanner.toml", in_its_realm, [yes, Some((2, true)), no, Some((3, false)), None, None, None], &[(1, 3)][..]),
+        ("recipients.toml", in_its_rooms, [yes, yes, no, no, None, None, None], &[(1, 3), (2, 3)]),
     ] {
         let queries = settings_of(&chat.example.join(file));
         let directory = chat.directory(&directory_queries(&queries)).await;
@@ -269,6 +315,9 @@ async fn a_zulip_like_chat(server: SqlServer) {
         let live_ids = SqlLiveIds::open_chat(&chat.settings, &newest_ids).await.expect("live ids");
         assert!(directory.warnings().is_empty() && live_ids.warnings().is_empty());
         assert_eq!(participants(&directory, &asked).await.expect("participants"), expected);
+        let later_changes = [(3, 4), (5, 1), (6, 5)];
+        assert_eq!(changes(&directory, ChangeCursor::default(), 2).await, [first_changes, &later_changes].concat());
+        assert_eq!(changes(&directory, cursor(2, 3), 1).await, later_changes, "a name that changed is not told");
         let realms = directory.free_organizations(None, 10).await.expect("realms");
         let realms: Vec<OrganizationId> = realms.iter().map(|realm| realm.id).collect();
         assert_eq!(realms, [1, 2, 3].map(organization));
@@ -295,11 +344,16 @@ fn run_the_binary(chat: &Chat, file: &str, ids: &[Vec<u64>; 3]) {
     assert!(looked.contains("answered by the configured queries"), "only the data directory is missing: {looked}");
     program.run("run").exits(0);
     program.run("doctor").exits(0);
-    // The limits follow from the other three queries; this one is checked where it is given.
-    program.clone().with("LANNER_DIRECTORY_PARTICIPANT", "").run("doctor").exits(0);
+    // The limits follow from the other three queries; these are checked where they are given.
+    for optional in ["LANNER_DIRECTORY_PARTICIPANT", "LANNER_DIRECTORY_CHANGED_ORGANIZATIONS"] {
+        program.clone().with(optional, "").run("doctor").exits(0);
+    }
     let half = "SELECT realm_id AS organization FROM zerver_userprofile WHERE id = :account";
     let program_with_half = program.clone().with("LANNER_DIRECTORY_PARTICIPANT", half);
     program_with_half.run("run").exits(42).says(&["the query participant has no column 'member'"]);
+    let half = "SELECT id AS changed FROM zerver_realmauditlog WHERE id > :after ORDER BY id LIMIT :limit";
+    let program_with_half = program.clone().with("LANNER_DIRECTORY_CHANGED_ORGANIZATIONS", half);
+    program_with_half.run("run").exits(42).says(&["the query changed_organizations has no column 'organization'"]);
     let rows: Vec<String> = ids
         .iter()
         .enumerate()

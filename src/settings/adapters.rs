@@ -14,6 +14,7 @@ pub(crate) enum DirectoryAdapter {
         organizations: String,
         rooms: String,
         participant: String,
+        changed_organizations: String,
         connections_max: u32,
         statement_timeout_ms: u64,
     },

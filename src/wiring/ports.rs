@@ -72,6 +72,7 @@ pub(super) fn sql_directory(settings: &Settings) -> Result<(sql::SqlSettings, Op
         organizations,
         rooms,
         participant,
+        changed_organizations,
         connections_max,
         statement_timeout_ms,
     } = &settings.directory
@@ -79,12 +80,13 @@ pub(super) fn sql_directory(settings: &Settings) -> Result<(sql::SqlSettings, Op
         return Err(Failure::new(exit::FAILED, anyhow::anyhow!("the directory is in no database")));
     };
     let database = database("directory", url, *connections_max, *statement_timeout_ms)?;
-    // The message path alone asks the last one.
+    // The message path alone asks for participants, and only who follows the directory for what changed.
     let queries = [
         ("free_organizations", free_organizations, true),
         ("organizations", organizations, true),
         ("rooms", rooms, true),
         ("participant", participant, false),
+        ("changed_organizations", changed_organizations, false),
     ];
     let wrong = |words: String| Failure::new(exit::CONFIGURATION, anyhow::anyhow!("settings: {words}"));
     for (name, query, is_needed) in queries {
@@ -102,11 +104,13 @@ pub(super) fn sql_directory(settings: &Settings) -> Result<(sql::SqlSettings, Op
             Owner::Chat | Owner::Lanner => {}
         }
     }
+    let given = |query: &String| (!query.trim().is_empty()).then(|| query.clone());
     let queries = (*owner == Owner::Chat).then(|| DirectoryQueries {
         free_organizations: free_organizations.clone(),
         organizations: organizations.clone(),
         rooms: rooms.clone(),
-        participant: (!participant.trim().is_empty()).then(|| participant.clone()),
+        participant: given(participant),
+        changed_organizations: given(changed_organizations),
     });
     Ok((database, queries))
 }

@@ -15,6 +15,8 @@ DECIDED = {"data.dir", "directory.adapter", "directory.url", "messages.url", "li
 OF_CHAT = ["free_organizations", "organizations", "rooms"]
 # And one that it has for the message path alone.
 OF_MESSAGE_PATH = ["participant"]
+# And one that it has for what follows the directory alone.
+OF_FOLLOWING = ["changed_organizations"]
 # What all jobs must see alike, or what one job has to itself anyway.
 OF_NO_JOB = {"policy", "event_log", "write_api", "read_api"}
 
@@ -40,7 +42,7 @@ def settings():
         "required": ["owner"],
         "if": {"properties": {"owner": {"const": "chat"}}},
         "then": {"required": OF_CHAT},
-        "else": {"properties": dict.fromkeys(OF_CHAT + OF_MESSAGE_PATH, False)},
+        "else": {"properties": dict.fromkeys(OF_CHAT + OF_MESSAGE_PATH + OF_FOLLOWING, False)},
     }
     adapters = {name: key["adapter"] for name, key in keys()["messages"].items() if key["adapter"] and key["key"] not in DECIDED}
     sections["messages"] |= {

@@ -2,13 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
-use chat::{AccountId, Directory, Memberships, Organization, OrganizationId, Participant, Plan, PortResult, RoomId};
+use chat::{
+    AccountId, ChangeCursor, Directory, Memberships, Organization, OrganizationId, Participant, Plan, PortResult,
+    RoomId,
+};
 use import::{Account, Membership, Name};
 use support::{retry, room_log};
 
 use crate::random;
-use crate::suite::{Adapter, Prepared, laws};
+use crate::suite::{Adapter, laws};
 
 /// How the directory's content comes about. Each change can be read when it returns.
 #[async_trait]
@@ -33,7 +38,23 @@ pub(crate) trait DirectoryWriter: Memberships {
     }
 }
 
-type Store = Prepared<dyn Directory, dyn DirectoryWriter>;
+/// What else changes a directory than its writer. Each change can be read when it returns.
+#[async_trait]
+pub(crate) trait Others: Send + Sync {
+    /// Replaces the directory by these organizations, with nothing in them.
+    async fn import(&self, organizations: &[Organization]) -> PortResult<()>;
+
+    /// Somebody else notes changes, by a clock of their own.
+    async fn note_changes(&self, changes: &[ChangeCursor]) -> PortResult<()>;
+}
+
+/// The adapter under the laws, and what prepares its answers: handles that never fail on demand, for they are no part of the port.
+pub(crate) struct Store {
+    pub(crate) port: Arc<dyn Directory>,
+    pub(crate) writer: Arc<dyn DirectoryWriter>,
+    pub(crate) others: Box<dyn Others>,
+}
+
 type Subject = Adapter<Store>;
 
 laws! {
@@ -52,7 +73,14 @@ laws! {
         what_is_unknown_is_refused_and_changes_nothing,
         participants_stand_in_the_order_of_the_question,
         whoever_is_unknown_or_inactive_is_no_participant,
-        rooms_and_participants_are_right_after_any_changes;
+        rooms_and_participants_are_right_after_any_changes,
+        changes_are_told_once_in_ascending_pages_from_any_cursor,
+        what_changed_together_is_told_across_the_borders_of_pages,
+        a_change_of_plan_is_told_above_every_cursor_that_was_reached,
+        a_plan_that_stays_is_not_told,
+        accounts_that_come_move_or_are_deactivated_are_told,
+        an_import_tells_every_organization_and_those_that_are_gone,
+        what_others_note_is_told_and_what_comes_later_stands_above_it;
 }
 
 fn organization(id: u64) -> OrganizationId {
@@ -351,4 +379,167 @@ async fn a_listed_organization_is_the_one_that_its_id_finds(adapter: &Subject) {
     let ids = [2, 3].map(organization);
     let found = retry(|| store.port.organizations(&ids)).await;
     assert_eq!(found, listed.into_iter().map(Some).collect::<Vec<_>>());
+}
+
+fn cursor(changed: u64, id: u64) -> ChangeCursor {
+    ChangeCursor { changed, organization: organization(id) }
+}
+
+/// All that is told above `after`, in pages of `limit`.
+async fn changes(store: &Store, after: ChangeCursor, limit: usize) -> Vec<ChangeCursor> {
+    let (mut told, mut reached) = (Vec::new(), after);
+    for _ in 0..10_000 {
+        let page = retry(|| store.port.changed_organizations(reached, limit)).await;
+        assert!(page.len() <= limit);
+        reached = page.last().copied().unwrap_or(reached);
+        let is_last = page.len() < limit;
+        told.extend(page);
+        if is_last {
+            assert!(told.is_sorted_by(|a, b| a < b), "ascending, none twice: {told:?}");
+            assert!(told.first().is_none_or(|first| *first > after), "above {after:?}: {told:?}");
+            return told;
+        }
+    }
+    panic!("the listing does not end");
+}
+
+/// The end of what is told.
+async fn end_of_changes(store: &Store) -> ChangeCursor {
+    changes(store, ChangeCursor::default(), 1_000).await.last().copied().unwrap_or_default()
+}
+
+/// Which organizations are told above `after`, ascending by id.
+async fn changed(store: &Store, after: ChangeCursor) -> Vec<u64> {
+    let told = changes(store, after, 1_000).await;
+    told.into_iter().map(|change| change.organization.get()).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// From every cursor that was told, from those beside it, and from before everything.
+async fn assert_complete_from_any_cursor(store: &Store, all: &[ChangeCursor]) {
+    let beside = |change: &ChangeCursor| {
+        let (id, largest) = (change.organization.get(), OrganizationId::MAX.get());
+        [
+            *change,
+            cursor(change.changed, id.saturating_sub(1)),
+            cursor(change.changed, (id + 1).min(largest)),
+            cursor(change.changed - 1, largest),
+            cursor(change.changed + 1, 0),
+        ]
+    };
+    let cursors = all.iter().flat_map(beside).chain([ChangeCursor::default()]);
+    for after in cursors.collect::<BTreeSet<_>>() {
+        let expected: Vec<_> = all.iter().copied().filter(|change| *change > after).collect();
+        for limit in [1, 2, 5, expected.len().max(1), 1_000] {
+            assert_eq!(changes(store, after, limit).await, expected, "above {after:?} in pages of {limit}");
+        }
+    }
+}
+
+async fn changes_are_told_once_in_ascending_pages_from_any_cursor(adapter: &Subject) {
+    let (_folder, store) = adapter.fresh().await;
+    assert!(changes(&store, ChangeCursor::default(), 1).await.is_empty());
+    let ids = [0, 1, 2, 3, 4, OrganizationId::MAX.get()];
+    for ids in ids.chunks(3) {
+        let rows: Vec<_> = ids.iter().map(|id| row(*id, Plan::Free)).collect();
+        store.writer.put_organizations(&rows).await.expect("organizations");
+    }
+    for id in [3, 0, 3] {
+        let plan = if id == 0 { Plan::Paid } else { Plan::Free };
+        store.writer.set_plan(organization(id), plan).await.expect("a plan");
+    }
+    store.writer.set_plan(organization(1), Plan::Paid).await.expect("a plan");
+    let all = changes(&store, ChangeCursor::default(), 1_000).await;
+    let told: BTreeSet<u64> = all.iter().map(|change| change.organization.get()).collect();
+    assert_eq!(told, BTreeSet::from(ids), "every organization that came");
+    assert_eq!(all.last().map(|change| change.organization), Some(organization(1)), "the newest stands last");
+    assert_complete_from_any_cursor(&store, &all).await;
+}
+
+async fn what_changed_together_is_told_across_the_borders_of_pages(adapter: &Subject) {
+    let (_folder, store) = adapter.fresh().await;
+    let all: Vec<_> =
+        [(5, 0..1), (6, 0..8), (7, 3..10)].into_iter().flat_map(|(at, ids)| ids.map(move |id| (at, id))).collect();
+    // Each organization stands with its newest change.
+    let newest: BTreeMap<u64, u64> = all.iter().map(|(at, id)| (*id, *at)).collect();
+    let mut all: Vec<_> = newest.into_iter().map(|(id, at)| cursor(at, id)).collect();
+    store.others.note_changes(&all).await.expect("noted");
+    all.sort_unstable();
+    assert_complete_from_any_cursor(&store, &all).await;
+}
+
+async fn a_change_of_plan_is_told_above_every_cursor_that_was_reached(adapter: &Subject) {
+    let (_folder, store) = adapter.fresh().await;
+    small(&store).await;
+    let mut reached = end_of_changes(&store).await;
+    for (id, plan) in [(2, Plan::Paid), (1, Plan::Paid), (3, Plan::Paid), (2, Plan::Free), (2, Plan::Paid)] {
+        store.writer.set_plan(organization(id), plan).await.expect("a plan");
+        let told = changes(&store, reached, 1_000).await;
+        let [change] = told.as_slice() else { panic!("organization {id} alone is told: {told:?}") };
+        assert_eq!(change.organization, organization(id));
+        reached = *change;
+    }
+}
+
+async fn a_plan_that_stays_is_not_told(adapter: &Subject) {
+    let (_folder, store) = adapter.fresh().await;
+    small(&store).await;
+    store.writer.set_plan(organization(2), Plan::Paid).await.expect("a plan");
+    let reached = end_of_changes(&store).await;
+    for (id, plan) in [(2, Plan::Paid), (1, Plan::Free), (2, Plan::Paid)] {
+        store.writer.set_plan(organization(id), plan).await.expect("the same plan");
+    }
+    store.writer.set_plan(organization(99), Plan::Free).await.expect_err("an unknown organization");
+    assert_eq!(changes(&store, reached, 1_000).await, []);
+}
+
+async fn accounts_that_come_move_or_are_deactivated_are_told(adapter: &Subject) {
+    let (_folder, store) = adapter.fresh().await;
+    small(&store).await;
+    let reached = end_of_changes(&store).await;
+    store.writer.set_active(account(30), false).await.expect("deactivated");
+    assert_eq!(changed(&store, reached).await, [3]);
+    let reached = end_of_changes(&store).await;
+    store.writer.transfer(account(10), organization(2)).await.expect("transferred");
+    assert_eq!(changed(&store, reached).await, [1, 2], "where it was and where it is");
+    let reached = end_of_changes(&store).await;
+    let rows =
+        [(10, 3), (40, 3)].map(|(id, of)| Account { id: account(id), organization: organization(of), active: true });
+    store.writer.put_accounts(&rows).await.expect("put");
+    assert_eq!(changed(&store, reached).await, [2, 3], "one moves, one comes");
+}
+
+async fn an_import_tells_every_organization_and_those_that_are_gone(adapter: &Subject) {
+    let (_folder, store) = adapter.fresh().await;
+    let organizations: Vec<_> = (1..=7).map(|id| row(id, Plan::Free)).collect();
+    store.others.import(&organizations).await.expect("imported");
+    assert_eq!(changed(&store, ChangeCursor::default()).await, [1, 2, 3, 4, 5, 6, 7]);
+    store.writer.set_plan(organization(4), Plan::Paid).await.expect("a plan");
+    for organizations in [&organizations[..], &organizations[2..], &[row(9, Plan::Paid)]] {
+        let reached = end_of_changes(&store).await;
+        store.others.import(organizations).await.expect("imported");
+        let told = changed(&store, reached).await;
+        let ids = organizations.iter().map(|row| row.id.get());
+        for id in ids.chain(1..=7) {
+            assert!(told.contains(&id), "organization {id} is told: {told:?}");
+        }
+        for limit in [1, 2, 3] {
+            let paged = changes(&store, reached, limit).await;
+            assert_eq!(paged.len(), told.len(), "nobody is lost in pages of {limit}");
+        }
+    }
+}
+
+/// Somebody's clock is ahead: whoever has read what they noted must not miss what comes later.
+async fn what_others_note_is_told_and_what_comes_later_stands_above_it(adapter: &Subject) {
+    let (_folder, store) = adapter.fresh().await;
+    small(&store).await;
+    let reached = end_of_changes(&store).await;
+    let ahead = cursor(reached.changed + 3_600_000_000, 3);
+    store.others.note_changes(&[ahead]).await.expect("noted");
+    assert_eq!(changes(&store, reached, 10).await, [ahead]);
+    store.writer.set_plan(organization(1), Plan::Paid).await.expect("a plan");
+    assert_eq!(changed(&store, ahead).await, [1]);
+    let reached = end_of_changes(&store).await;
+    store.others.import(&[row(2, Plan::Free)]).await.expect("imported");
+    assert_eq!(changed(&store, reached).await, [1, 2, 3]);
 }

@@ -1,6 +1,8 @@
 //! What is promised of our directory in SQL beyond the laws of the ports: older tables are brought up to date.
 
-use chat::{AccountId, Directory, MembershipChange, Memberships, OrganizationId, Position, RoomChange, RoomId};
+use chat::{
+    AccountId, ChangeCursor, Directory, MembershipChange, Memberships, OrganizationId, Position, RoomChange, RoomId,
+};
 use sql::{SqlDirectory, SqlSettings, SqlUrl};
 use support::waiting::not_run;
 use support::{SqlServer, scratch};
@@ -17,7 +19,8 @@ fn before_positions(server: SqlServer) -> String {
     format!(
         "DROP TABLE room_positions;
          DROP TABLE membership_positions;
-         DELETE FROM _lanner_directory_migrations WHERE version = 3;
+         DROP TABLE organization_changes;
+         DELETE FROM _lanner_directory_migrations WHERE version >= 3;
          {reference}
          INSERT INTO organizations VALUES (1, 'free', 0);
          INSERT INTO accounts VALUES (10, 1, TRUE);
@@ -47,6 +50,9 @@ async fn brought_up_to_date(server: SqlServer) {
     let [known, unknown] = [10, 40].map(AccountId::from_bits);
     directory.apply(&[change(RoomChange::Left(known)), change(RoomChange::Joined(unknown))]).await.expect("changed");
     assert_eq!(seen(&directory).await, [101]);
+    let told = directory.changed_organizations(ChangeCursor::default(), 10).await.expect("changes");
+    let before = ChangeCursor { changed: 1, organization: OrganizationId::from_bits(1) };
+    assert_eq!(told, [before], "what was there before is told to who begins");
     drop(directory);
     scratch::drop_databases(folder.path());
 }

@@ -7,9 +7,12 @@ CREATE TABLE workspaces (
     billing_plan VARCHAR(16) NOT NULL,
     -- Grows with every change of the plan.
     billing_plan_changes INTEGER NOT NULL,
-    deleted_at TIMESTAMP NULL
+    deleted_at TIMESTAMP NULL,
+    -- Milliseconds since 1970, renewed with every change of the workspace, its users and their memberships.
+    changed_at BIGINT NOT NULL
 );
 CREATE INDEX workspaces_by_plan ON workspaces (billing_plan, id);
+CREATE INDEX workspaces_by_change ON workspaces (changed_at, id);
 
 CREATE TABLE users (
     id INTEGER PRIMARY KEY,

@@ -40,6 +40,15 @@ CREATE TABLE zerver_subscription (
     UNIQUE (user_profile_id, recipient_id)
 );
 
+-- The journal of changes. Of its types: 101 to 104 are accounts that come, are activated or deactivated; 201, 202, 204, 215 are the
+-- realm: deactivated, reactivated, its plan, created; 601 is a new stream.
+CREATE TABLE zerver_realmauditlog (
+    id INTEGER PRIMARY KEY,
+    realm_id INTEGER NOT NULL,
+    event_type SMALLINT NOT NULL,
+    event_time TIMESTAMP NOT NULL
+);
+
 -- A deleted message is moved away.
 CREATE TABLE zerver_message (
     id INTEGER PRIMARY KEY,

@@ -1,6 +1,8 @@
 //! Port: who is who. Organizations and the rooms their accounts are in.
 
 use async_trait::async_trait;
+use chrono::Utc;
+use serde::{Deserialize, Serialize};
 
 use crate::{AccountId, OrganizationId, PortResult, RoomId};
 
@@ -67,6 +69,30 @@ pub struct Participant {
     pub is_member: bool,
 }
 
+/// Where a listing of changes stands: at one organization that was told. Ordered by `changed`, then by organization.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ChangeCursor {
+    /// Grows with time, from 1: microseconds since 1970 where the tables are ours, whatever a chat counts by where they are its own.
+    /// Organizations that changed together have the same.
+    pub changed: u64,
+    /// Which organization.
+    pub organization: OrganizationId,
+}
+
+impl ChangeCursor {
+    /// What `changed` is now where the tables are ours: microseconds since 1970 by this machine's clock.
+    pub fn changed_now() -> u64 {
+        u64::try_from(Utc::now().timestamp_micros()).unwrap_or(0)
+    }
+}
+
+impl Default for ChangeCursor {
+    /// Before everything.
+    fn default() -> Self {
+        Self { changed: 0, organization: OrganizationId::from_bits(0) }
+    }
+}
+
 /// Who is who, read only. The truth about plans, active accounts and current memberships.
 ///
 /// Laws (`tests/laws/directory.rs`):
@@ -78,6 +104,8 @@ pub struct Participant {
 ///   member. An account that is unknown or not active is no participant of any room; a room that is unknown or deleted has no
 ///   members.
 /// - Answers stand in the order of the question.
+/// - [`Directory::changed_organizations`] tells in ascending, disjoint pages every organization whose newest change is above the
+///   cursor, those that changed together included; a change that is made after a cursor was answered is told above it.
 #[async_trait]
 pub trait Directory: Send + Sync {
     /// Free organizations with an id above `after`, ascending, at most `limit`. Fewer than `limit` means the end.
@@ -96,4 +124,44 @@ pub trait Directory: Send + Sync {
     ///
     /// Refused where a chat's own directory was not told how to answer it.
     async fn participants(&self, asked: &[(AccountId, RoomId)]) -> PortResult<Vec<Option<Participant>>>;
+
+    /// Organizations of which something may have changed that no event of the log tells, above `after`, ascending by `changed` and
+    /// organization, at most `limit`; fewer than `limit` mean the end for now. Each answer is itself the cursor behind it.
+    ///
+    /// Told are changes of plan, accounts that come, move or are (de)activated, organizations that come or go, and memberships where
+    /// the directory is a chat's own. What changed is not told: the caller asks for the organization as it is now, which may be
+    /// unknown by then. An organization can be told again, with or without a change; of several changes the last is enough.
+    ///
+    /// A change can become visible below a cursor that was answered already: whoever writes commits a while after its number was
+    /// taken, and the clocks of several writers differ. A caller that must miss nothing remembers where it stood a minute ago and
+    /// asks again from there.
+    ///
+    /// # Errors
+    ///
+    /// Refused where a chat's own directory was not told how to answer it.
+    async fn changed_organizations(&self, after: ChangeCursor, limit: usize) -> PortResult<Vec<ChangeCursor>>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cursor(changed: u64, organization: u64) -> ChangeCursor {
+        ChangeCursor { changed, organization: OrganizationId::from_bits(organization) }
+    }
+
+    #[test]
+    fn cursors_are_ordered_by_change_then_by_organization() {
+        let ascending = [ChangeCursor::default(), cursor(1, 0), cursor(1, 7), cursor(2, 0), cursor(u64::MAX, 0)];
+        assert!(ascending.is_sorted_by(|a, b| a < b), "{ascending:?}");
+        assert!(cursor(ChangeCursor::changed_now(), 0) > cursor(1_700_000_000_000_000, 0), "microseconds since 1970");
+    }
+
+    #[test]
+    fn a_cursor_reads_back_as_it_was_kept() {
+        let kept = serde_json::to_string(&cursor(1_795_000_000_000_001, i64::MAX as u64)).expect("JSON");
+        assert_eq!(kept, r#"{"changed":1795000000000001,"organization":"9223372036854775807"}"#);
+        let read: ChangeCursor = serde_json::from_str(&kept).expect("a cursor");
+        assert_eq!(read, cursor(1_795_000_000_000_001, i64::MAX as u64));
+    }
 }

@@ -33,7 +33,7 @@ pub mod snowflake;
 pub mod time;
 pub mod visibility;
 
-pub use directory::{Directory, Organization, Participant, Plan};
+pub use directory::{ChangeCursor, Directory, Organization, Participant, Plan};
 pub use heads::{Head, Heads, NoHeads};
 pub use id::{AccountId, MessageId, OrganizationId, RoomId};
 pub use ledger::Ledger;

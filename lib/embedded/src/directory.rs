@@ -3,6 +3,7 @@
 //! The rooms of an organization are kept as a projection, one packed list per organization, so that no membership is read when
 //! a run asks: a batch of organizations is one query. Every write renews the lists it touches in its own transaction.
 
+mod changes;
 mod memberships;
 mod names;
 mod owned;
@@ -12,7 +13,9 @@ mod write;
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use chat::{AccountId, Directory, Organization, OrganizationId, Participant, PortError, PortResult, RoomId};
+use chat::{
+    AccountId, ChangeCursor, Directory, Organization, OrganizationId, Participant, PortError, PortResult, RoomId,
+};
 use sqlx::{Row, sqlite::SqliteRow};
 
 use crate::{
@@ -26,6 +29,7 @@ const SCHEMA: Schema = Schema {
         (1, "directory", include_str!("../migrations/directory/0001_directory.sql")),
         (2, "names", include_str!("../migrations/directory/0002_names.sql")),
         (3, "positions", include_str!("../migrations/directory/0003_positions.sql")),
+        (4, "changes", include_str!("../migrations/directory/0004_changes.sql")),
     ],
 };
 
@@ -186,5 +190,8 @@ impl Directory for SqliteDirectory {
             }
         }
         Ok(answers)
+    }
+    async fn changed_organizations(&self, after: ChangeCursor, limit: usize) -> PortResult<Vec<ChangeCursor>> {
+        self.changes_after(after, limit).await
     }
 }

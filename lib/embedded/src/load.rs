@@ -160,6 +160,7 @@ impl Load for EmbeddedLoad {
     async fn publish(&mut self) -> PortResult<Option<RoomId>> {
         let mut transaction = self.transaction.take().ok_or_else(out_of_order)?;
         sqlx::raw_sql(PUBLISH).execute(&mut *transaction).await.map_err(|e| self.directory.error(e))?;
+        self.directory.note_all_changed(&mut transaction).await?;
         let sql = "INSERT OR REPLACE INTO imports (only, fingerprint, finished) VALUES (0, ?1, 0)";
         let query = sqlx::query(sql).bind(&self.source);
         query.execute(&mut *transaction).await.map_err(|e| self.directory.error(e))?;

@@ -6,16 +6,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chat::{
-    AccountId, Epoch, Message, MessageId, MessageStore, Messages, Organization, OrganizationId, Plan, PortResult,
-    RoomId,
+    AccountId, ChangeCursor, Directory, Epoch, Message, MessageId, MessageStore, Messages, Organization,
+    OrganizationId, Plan, PortError, PortResult, RoomId,
 };
 use embedded::{
     Access, DataDir, EmbeddedDump, EmbeddedLoad, LmdbHeads, LmdbLimits, LmdbLiveIds, LmdbLog, LmdbMessageStore,
     LmdbMessages, MapSize, PackedIndex, SqliteDirectory, SqliteLedger, SqliteQueue, SqliteState,
 };
-use import::{Account, Load, Membership, Name};
+use import::{Account, Load, Membership, Name, Source};
+use sqlx::Connection as _;
 
-use crate::directory::DirectoryWriter;
+use crate::directory::{DirectoryWriter, Others};
 use crate::dump::Loader;
 use crate::live_ids::MessageWriter;
 use crate::load::{Store, Target};
@@ -28,6 +29,41 @@ async fn data_dir(folder: PathBuf) -> DataDir {
 
 pub(super) async fn directory(folder: PathBuf) -> SqliteDirectory {
     SqliteDirectory::open(&data_dir(folder).await).await.expect("a directory")
+}
+
+/// A directory, and what else changes it.
+pub(super) async fn directory_store(
+    folder: PathBuf,
+    port: impl FnOnce(SqliteDirectory) -> Arc<dyn Directory>,
+) -> crate::directory::Store {
+    let dir = data_dir(folder).await;
+    let directory = SqliteDirectory::open(&dir).await.expect("a directory");
+    let writer = Arc::new(directory.clone());
+    crate::directory::Store { port: port(directory), writer, others: Box::new(DataDirLoader(dir)) }
+}
+
+#[async_trait]
+impl Others for DataDirLoader {
+    async fn import(&self, organizations: &[Organization]) -> PortResult<()> {
+        let mut load = self.load().await?;
+        load.begin(&Source { epoch: Epoch::default(), fingerprint: 1 }).await?;
+        load.organizations(organizations).await?;
+        load.publish().await?;
+        load.finish().await
+    }
+
+    async fn note_changes(&self, changes: &[ChangeCursor]) -> PortResult<()> {
+        let refused = |e: sqlx::Error| PortError::refused(e.to_string());
+        let url = format!("sqlite://{}", self.0.directory_sqlite().display());
+        let mut connection = sqlx::SqliteConnection::connect(&url).await.map_err(refused)?;
+        for change in changes {
+            let query =
+                sqlx::query("INSERT OR REPLACE INTO organization_changes (organization, changed) VALUES (?1, ?2)");
+            let query = query.bind(change.organization.as_i64()).bind(change.changed.cast_signed());
+            query.execute(&mut connection).await.map_err(refused)?;
+        }
+        connection.close().await.map_err(refused)
+    }
 }
 
 pub(super) async fn ledger(folder: PathBuf) -> SqliteLedger {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use ::aws::{DynamoDb, DynamoDbLimits, DynamoDbLiveIds, DynamoDbMessages, DynamoDbState};
 use ::embedded::{EmbeddedDump, LmdbHeads, LmdbLiveIds};
-use chat::{Directory, Heads, Ledger, Limits, LiveIds, Memberships, Messages, NoHeads, OwnedDirectory};
+use chat::{Heads, Ledger, Limits, LiveIds, Memberships, Messages, NoHeads, OwnedDirectory};
 use import::Dump;
 use support::{Faults, Flaky, SqlServer};
 use worker::{Log, Queue, State};
@@ -29,23 +29,13 @@ use crate::random;
 use crate::suite::{Adapter, Law, Prepared, adapters};
 
 adapters! {
-    directory: Prepared<dyn Directory, dyn DirectoryWriter>;
-    sqlite(folder) => {
-        let directory = directory(folder).await;
-        Ok(Prepared { port: Arc::new(directory.clone()), writer: Arc::new(directory) })
-    }, excepts no_law;
+    directory: crate::directory::Store;
+    sqlite(folder) => Ok(embedded::directory_store(folder, |directory| Arc::new(directory)).await), excepts no_law;
     flaky_sqlite(folder) => {
-        let directory = directory(folder).await;
-        Ok(Prepared { port: Arc::new(flaky(directory.clone())), writer: Arc::new(directory) })
+        Ok(embedded::directory_store(folder, |directory| Arc::new(flaky(directory))).await)
     }, excepts exact_laws;
-    mysql(folder) => {
-        let directory = sql::directory(SqlServer::MySql, folder).await?;
-        Ok(Prepared { port: Arc::new(directory.clone()), writer: Arc::new(directory) })
-    }, excepts no_law;
-    postgres(folder) => {
-        let directory = sql::directory(SqlServer::Postgres, folder).await?;
-        Ok(Prepared { port: Arc::new(directory.clone()), writer: Arc::new(directory) })
-    }, excepts no_law;
+    mysql(folder) => sql::directory_store(SqlServer::MySql, folder).await, excepts no_law;
+    postgres(folder) => sql::directory_store(SqlServer::Postgres, folder).await, excepts no_law;
 }
 
 adapters! {

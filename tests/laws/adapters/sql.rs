@@ -8,14 +8,15 @@ use std::sync::Arc;
 use ::aws::{DynamoDb, DynamoDbLiveIds, DynamoDbLoad, DynamoDbMessages};
 use async_trait::async_trait;
 use chat::{
-    AccountId, Day, Epoch, Heads, LiveIds, MessageId, Organization, OrganizationId, Plan, PortError, PortResult, RoomId,
+    AccountId, ChangeCursor, Day, Epoch, Heads, LiveIds, MessageId, Organization, OrganizationId, Plan, PortError,
+    PortResult, RoomId,
 };
-use import::{Account, JoinedLoad, Load, Membership, Name};
+use import::{Account, JoinedLoad, Load, LoadDirectory as _, Membership, Name, Source};
 use sql::{SqlDirectory, SqlHeads, SqlLedger, SqlLiveIds, SqlLoad, SqlSettings, SqlUrl};
 use support::{SqlServer, scratch};
 
 use super::aws;
-use crate::directory::DirectoryWriter;
+use crate::directory::{DirectoryWriter, Others};
 use crate::dump::Loader;
 use crate::live_ids::MessageWriter;
 use crate::load::{Store, Target};
@@ -30,6 +31,48 @@ async fn settings(server: SqlServer, folder: PathBuf) -> Result<SqlSettings, Str
 pub(super) async fn directory(server: SqlServer, folder: PathBuf) -> Result<SqlDirectory, String> {
     let settings = settings(server, folder).await?;
     Ok(SqlDirectory::open(&settings).await.expect("a directory"))
+}
+
+/// A directory, and what else changes it.
+pub(super) async fn directory_store(server: SqlServer, folder: PathBuf) -> Result<crate::directory::Store, String> {
+    let url = server.database(&folder).await?;
+    let directory = directory(server, folder).await?;
+    assert!(directory.warnings().is_empty(), "{:?}", directory.warnings());
+    Ok(crate::directory::Store {
+        port: Arc::new(directory.clone()),
+        writer: Arc::new(directory.clone()),
+        others: Box::new(DirectoryOthers { server, url, directory }),
+    })
+}
+
+/// Imports into a directory, and whoever else writes to its tables.
+struct DirectoryOthers {
+    server: SqlServer,
+    url: String,
+    directory: SqlDirectory,
+}
+
+#[async_trait]
+impl Others for DirectoryOthers {
+    async fn import(&self, organizations: &[Organization]) -> PortResult<()> {
+        let mut load = SqlLoad::new(&self.directory)?;
+        load.begin(&Source { epoch: Epoch::default(), fingerprint: 1 }).await?;
+        load.organizations(organizations).await?;
+        load.publish().await?;
+        load.finish().await
+    }
+
+    async fn note_changes(&self, changes: &[ChangeCursor]) -> PortResult<()> {
+        let otherwise = match self.server {
+            SqlServer::MySql => "ON DUPLICATE KEY UPDATE changed = VALUES(changed)",
+            SqlServer::Postgres => "ON CONFLICT (organization) DO UPDATE SET changed = excluded.changed",
+        };
+        let rows: Vec<String> =
+            changes.iter().map(|change| format!("({}, {})", change.organization, change.changed)).collect();
+        let rows = rows.join(", ");
+        let sql = format!("INSERT INTO organization_changes (organization, changed) VALUES {rows} {otherwise}");
+        scratch::run_sql(self.server, &self.url, &sql).await.map_err(PortError::refused)
+    }
 }
 
 pub(super) async fn heads(server: SqlServer, folder: PathBuf) -> Result<SqlHeads, String> {

@@ -1,7 +1,7 @@
 //! `Directory` that fails on demand. Its pages are never cut short, because a short page is the end: `Partial` fails the call.
 
 use async_trait::async_trait;
-use chat::{AccountId, Directory, Organization, OrganizationId, Participant, PortResult, RoomId};
+use chat::{AccountId, ChangeCursor, Directory, Organization, OrganizationId, Participant, PortResult, RoomId};
 
 use crate::{Fault, Flaky, temporary};
 
@@ -35,5 +35,9 @@ impl<T: Directory> Directory for Flaky<T> {
 
     async fn participants(&self, asked: &[(AccountId, RoomId)]) -> PortResult<Vec<Option<Participant>>> {
         self.ask(self.inner.participants(asked)).await
+    }
+
+    async fn changed_organizations(&self, after: ChangeCursor, limit: usize) -> PortResult<Vec<ChangeCursor>> {
+        self.ask(self.inner.changed_organizations(after, limit)).await
     }
 }

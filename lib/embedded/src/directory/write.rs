@@ -23,6 +23,7 @@ impl SqliteDirectory {
             let query = sqlx::query(sql).bind(organization.id.as_i64()).bind(organization.plan.as_str());
             query.bind(version).execute(&mut *transaction).await.map_err(|e| self.error(e))?;
         }
+        self.note_changed(&mut transaction, organizations.iter().map(|organization| organization.id.as_i64())).await?;
         self.commit(transaction).await
     }
 
@@ -43,6 +44,7 @@ impl SqliteDirectory {
             let query = sqlx::query(sql).bind(account.id.as_i64()).bind(account.organization.as_i64());
             query.bind(account.active).execute(&mut *transaction).await.map_err(|e| self.error(e))?;
         }
+        self.note_changed(&mut transaction, touched.iter().copied()).await?;
         self.renew(transaction, touched).await
     }
 
@@ -58,12 +60,19 @@ impl SqliteDirectory {
 
     /// Sets a plan; the plan version grows by one if the plan differs. Answers the organization as it is now.
     pub async fn set_plan(&self, organization: OrganizationId, plan: Plan) -> PortResult<Organization> {
-        let sql = "UPDATE organizations SET plan = ?2, plan_version = plan_version + (plan <> ?2) WHERE id = ?1 \
-                   RETURNING id, plan, plan_version";
+        let mut transaction = self.begin().await?;
+        let sql = "UPDATE organizations SET plan = ?2, plan_version = plan_version + 1 WHERE id = ?1 AND plan <> ?2";
         let query = sqlx::query(sql).bind(organization.as_i64()).bind(plan.as_str());
-        // To the last row, and with it the commit.
-        let rows = query.fetch_all(self.database.writer()?).await.map_err(|e| self.error(e))?;
-        self.organization(rows.first().ok_or_else(|| unknown("organization", organization))?)
+        let changed = query.execute(&mut *transaction).await.map_err(|e| self.error(e))?.rows_affected() > 0;
+        let sql = "SELECT id, plan, plan_version FROM organizations WHERE id = ?1";
+        let query = sqlx::query(sql).bind(organization.as_i64());
+        let row = query.fetch_optional(&mut *transaction).await.map_err(|e| self.error(e))?;
+        let found = self.organization(&row.ok_or_else(|| unknown("organization", organization))?)?;
+        if changed {
+            self.note_changed(&mut transaction, [organization.as_i64()].into_iter()).await?;
+        }
+        self.commit(transaction).await?;
+        Ok(found)
     }
 
     /// Adds memberships as an import brings them: without a position, for a directory that no change was applied to. Accounts and
@@ -97,7 +106,9 @@ impl SqliteDirectory {
         };
         let query = sqlx::query("UPDATE accounts SET organization = ?2 WHERE id = ?1").bind(account.as_i64());
         query.bind(organization.as_i64()).execute(&mut *transaction).await.map_err(|e| self.error(e))?;
-        self.renew(transaction, BTreeSet::from([before, organization.as_i64()])).await
+        let touched = BTreeSet::from([before, organization.as_i64()]);
+        self.note_changed(&mut transaction, touched.iter().copied()).await?;
+        self.renew(transaction, touched).await
     }
 
     /// Activates or deactivates an account; its memberships stay.
@@ -108,6 +119,7 @@ impl SqliteDirectory {
         };
         let query = sqlx::query("UPDATE accounts SET active = ?2 WHERE id = ?1").bind(account.as_i64());
         query.bind(active).execute(&mut *transaction).await.map_err(|e| self.error(e))?;
+        self.note_changed(&mut transaction, [organization].into_iter()).await?;
         self.renew(transaction, BTreeSet::from([organization])).await
     }
 

@@ -77,7 +77,7 @@ impl SqlDirectory {
 
     /// Lets PostgreSQL look at the new tables, else it plans the first run for the old ones. MySQL does so by itself.
     async fn renew_statistics(&self) {
-        let sql = "ANALYZE organizations, accounts, rooms, memberships";
+        let sql = "ANALYZE organizations, accounts, rooms, memberships, organization_changes";
         if self.database.dialect() == Dialect::Postgres
             && let Err(e) = self.database.fetch(sql, &[]).await
         {
@@ -212,6 +212,7 @@ impl LoadDirectory for SqlLoad {
     async fn publish(&mut self) -> PortResult<()> {
         self.remove(&ORGANIZATIONS, self.last, i64::MAX, &[]).await?;
         let mut tx = self.tx.take().ok_or_else(out_of_order)?;
+        self.directory.note_all_changed(&mut tx).await?;
         let sql = "UPDATE imports SET fingerprint = :source, finished = FALSE WHERE id = 0";
         tx.execute(sql, &[("source", self.source.as_str().into())]).await?;
         tx.commit().await

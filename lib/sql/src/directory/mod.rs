@@ -2,6 +2,7 @@
 //!
 //! The directory is ours, with our tables and a writer, or an existing chat's, read by configured queries and never written.
 
+mod changes;
 mod load;
 mod memberships;
 mod names;
@@ -11,9 +12,12 @@ mod queries;
 mod write;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use chat::{AccountId, Directory, Organization, OrganizationId, Participant, Plan, PortError, PortResult, RoomId};
+use chat::{
+    AccountId, ChangeCursor, Directory, Organization, OrganizationId, Participant, Plan, PortError, PortResult, RoomId,
+};
 
 pub use self::load::SqlLoad;
 use self::queries::Checked;
@@ -44,6 +48,12 @@ const SCHEMA: Schema = Schema {
             include_str!("../../migrations/mysql/directory_0003.sql"),
             include_str!("../../migrations/postgres/directory_0003.sql"),
         ),
+        (
+            4,
+            "changes",
+            include_str!("../../migrations/mysql/directory_0004.sql"),
+            include_str!("../../migrations/postgres/directory_0004.sql"),
+        ),
     ],
 };
 
@@ -56,7 +66,7 @@ const STATEMENT_ROWS_MAX: usize = 1_024;
 #[derive(Clone, Debug)]
 pub struct SqlDirectory {
     database: Database,
-    queries: Checked,
+    queries: Arc<Checked>,
     access: Access,
     /// Statements at the same time, at most.
     in_flight: usize,
@@ -82,7 +92,7 @@ impl SqlDirectory {
         let database = Database::connect(settings, "the directory", Access::Write).await?;
         SCHEMA.apply(&database).await?;
         let queries = Checked::new(&database, &DirectoryQueries::default()).await?;
-        Ok(Self { database, queries, access: Access::Write, in_flight: in_flight(settings) })
+        Ok(Self { database, queries: queries.into(), access: Access::Write, in_flight: in_flight(settings) })
     }
 
     /// Opens the directory of an existing chat, which is only read: by `queries`, in read-only transactions.
@@ -94,7 +104,7 @@ impl SqlDirectory {
     pub async fn open_chat(settings: &SqlSettings, queries: &DirectoryQueries) -> PortResult<Self> {
         let database = Database::connect(settings, "the directory", Access::Read).await?;
         let queries = Checked::new(&database, queries).await?;
-        Ok(Self { database, queries, access: Access::Read, in_flight: in_flight(settings) })
+        Ok(Self { database, queries: queries.into(), access: Access::Read, in_flight: in_flight(settings) })
     }
 
     /// Refuses where the directory is a chat's.
@@ -190,5 +200,9 @@ impl Directory for SqlDirectory {
 
     async fn participants(&self, asked: &[(AccountId, RoomId)]) -> PortResult<Vec<Option<Participant>>> {
         self.ask_participants(asked).await
+    }
+
+    async fn changed_organizations(&self, after: ChangeCursor, limit: usize) -> PortResult<Vec<ChangeCursor>> {
+        self.ask_changes(after, limit).await
     }
 }

@@ -21,6 +21,10 @@ pub struct DirectoryQueries {
     /// The active account `:account`, one row at most: its `organization`, and as `member` (a truth value) whether it is a member
     /// of the room `:room` now. Without it [`chat::Directory::participants`] is refused, which the message path alone asks.
     pub participant: Option<String>,
+    /// Organizations of which something may have changed, above `:after` (a number) and, of equal ones, above
+    /// `:after_organization`, ascending by both, at most `:limit`. Columns `changed`, a number from 1 that grows with time, and
+    /// `organization`. Without it [`chat::Directory::changed_organizations`] is refused, which only those ask who follow the directory.
+    pub changed_organizations: Option<String>,
 }
 
 impl Default for DirectoryQueries {
@@ -49,6 +53,17 @@ impl Default for DirectoryQueries {
                 WHERE accounts.id = :account AND accounts.active"
                     .to_owned(),
             ),
+            // Twice the same: PostgreSQL finds the place in its index by the first condition, MySQL by the second, also in the
+            // middle of very many that changed together.
+            changed_organizations: Some(
+                "
+                SELECT changed, organization
+                FROM organization_changes
+                WHERE (changed, organization) > (:after, :after_organization)
+                    AND (changed = :after AND organization > :after_organization OR changed > :after)
+                ORDER BY changed, organization LIMIT :limit"
+                    .to_owned(),
+            ),
         }
     }
 }
@@ -60,6 +75,7 @@ pub(super) struct Checked {
     pub(super) organizations: Query,
     pub(super) rooms: Query,
     participant: Option<Query>,
+    changed_organizations: Option<Query>,
     /// What an operator should know.
     pub(super) warnings: Vec<String>,
 }
@@ -73,6 +89,9 @@ impl Checked {
         let rooms = Query::new(dialect, "rooms", &queries.rooms)?;
         let participant = queries.participant.as_ref();
         let participant = participant.map(|text| Query::new(dialect, "participant", text)).transpose()?;
+        let changed_organizations = queries.changed_organizations.as_ref();
+        let changed_organizations =
+            changed_organizations.map(|text| Query::new(dialect, "changed_organizations", text)).transpose()?;
         let version = Needs::whole_if_any("plan_version");
         let page = [("after", 1.into()), ("limit", 1.into())];
         let ids = [("ids", [1, 2].as_slice().into())];
@@ -86,11 +105,16 @@ impl Checked {
             let needs = [Needs::whole("organization"), Needs::truth("member")];
             warnings.push(participant.check(database, &pair, &needs).await?);
         }
+        if let Some(changed_organizations) = &changed_organizations {
+            let page = [("after", 1.into()), ("after_organization", 1.into()), ("limit", 1.into())];
+            let needs = [Needs::whole("changed"), Needs::whole("organization")];
+            warnings.push(changed_organizations.check(database, &page, &needs).await?);
+        }
         let warnings: Vec<String> = warnings.into_iter().flatten().collect();
         for warning in &warnings {
             tracing::warn!("{warning}");
         }
-        Ok(Self { free_organizations, organizations, rooms, participant, warnings })
+        Ok(Self { free_organizations, organizations, rooms, participant, changed_organizations, warnings })
     }
 
     /// The query for an account and a room.
@@ -102,6 +126,19 @@ impl Checked {
         self.participant.as_ref().ok_or_else(|| {
             PortError::refused(
                 "the chat's directory was not told how to find who is in a room: set directory.participant to the query for it",
+            )
+        })
+    }
+    /// The query for what changed.
+    ///
+    /// # Errors
+    ///
+    /// Refused where it was not given.
+    pub(super) fn changed_organizations(&self) -> PortResult<&Query> {
+        self.changed_organizations.as_ref().ok_or_else(|| {
+            PortError::refused(
+                "the chat's directory was not told how to find which organizations changed: set directory.changed_organizations \
+                 to the query for it",
             )
         })
     }

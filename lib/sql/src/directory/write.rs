@@ -84,7 +84,15 @@ impl SqlDirectory {
     ///
     /// As all writes: refused on a chat's directory.
     pub async fn put_organizations(&self, organizations: &[Organization]) -> PortResult<()> {
-        self.write(self.statements().put_organizations, &organization_rows(organizations)?, &[]).await
+        let rows = organization_rows(organizations)?;
+        let changed = rows.iter().map(|(id, ..)| *id).collect();
+        let put = || async {
+            let mut tx = self.begin().await?;
+            self.put(&mut tx, self.statements().put_organizations, &rows).await?;
+            self.note_changed(&mut tx, &changed).await?;
+            tx.commit().await
+        };
+        self.database.repeat(true, put).await
     }
 
     /// Adds accounts or changes known ones: to which organization they belong and whether they are active. Their organizations
@@ -92,8 +100,18 @@ impl SqlDirectory {
     /// from here on.
     pub async fn put_accounts(&self, accounts: &[Account]) -> PortResult<()> {
         let rows = account_rows(accounts);
+        let ids: Vec<i64> = rows.iter().map(|(id, ..)| *id).collect();
         let organizations = rows.iter().map(|(_, organization, _)| *organization).collect();
-        self.write(self.statements().put_accounts, &rows, &[(Known::Organization, organizations)]).await
+        let put = || async {
+            let mut tx = self.begin().await?;
+            self.find_all(&mut tx, Known::Organization, &organizations).await?;
+            let mut changed = self.organizations_of(&mut tx, &ids).await?;
+            changed.extend(&organizations);
+            self.put(&mut tx, self.statements().put_accounts, &rows).await?;
+            self.note_changed(&mut tx, &changed).await?;
+            tx.commit().await
+        };
+        self.database.repeat(true, put).await
     }
 
     /// Adds rooms; known ones stay as they are.
@@ -109,14 +127,15 @@ impl SqlDirectory {
 
     async fn set_plan_once(&self, id: i64, plan: Plan) -> PortResult<Organization> {
         let mut tx = self.begin().await?;
-        // MySQL assigns from left to right: the version first.
-        let sql = "UPDATE organizations
-                   SET plan_version = plan_version + CASE WHEN plan <> :plan THEN 1 ELSE 0 END, plan = :plan
-                   WHERE id = :id";
-        tx.execute(sql, &[("plan", plan.as_str().into()), ("id", id.into())]).await?;
+        let sql =
+            "UPDATE organizations SET plan_version = plan_version + 1, plan = :plan WHERE id = :id AND plan <> :plan";
+        let changed = tx.execute(sql, &[("plan", plan.as_str().into()), ("id", id.into())]).await?;
         let sql = "SELECT id, plan, plan_version FROM organizations WHERE id = :id";
         let rows = tx.fetch(sql, &[("id", id.into())]).await?;
         let organization = stored(rows.first().ok_or_else(|| unknown(Known::Organization, id))?)?;
+        if changed > 0 {
+            self.note_changed(&mut tx, &BTreeSet::from([id])).await?;
+        }
         tx.commit().await?;
         Ok(organization)
     }
@@ -133,15 +152,14 @@ impl SqlDirectory {
     /// Moves an account to another organization; its memberships go with it.
     pub async fn transfer(&self, account: AccountId, organization: OrganizationId) -> PortResult<()> {
         let sql = "UPDATE accounts SET organization = :organization WHERE id = :id";
-        let organization = organization.as_i64();
-        let refers = [(Known::Organization, BTreeSet::from([organization]))];
-        self.change(Known::Account, account.as_i64(), sql, &[("organization", organization.into())], &refers).await
+        let to = organization.as_i64();
+        self.change_account(account.as_i64(), sql, &[("organization", to.into())], Some(to)).await
     }
 
     /// Activates or deactivates an account; its memberships stay.
     pub async fn set_active(&self, account: AccountId, active: bool) -> PortResult<()> {
         let sql = "UPDATE accounts SET active = (:active <> 0) WHERE id = :id";
-        self.change(Known::Account, account.as_i64(), sql, &[("active", i64::from(active).into())], &[]).await
+        self.change_account(account.as_i64(), sql, &[("active", i64::from(active).into())], None).await
     }
 
     pub(super) fn statements(&self) -> &'static Statements {
@@ -165,36 +183,55 @@ impl SqlDirectory {
             for (known, ids) in refers {
                 self.find_all(&mut tx, *known, ids).await?;
             }
-            for chunk in rows.chunks(STATEMENT_ROWS_MAX) {
-                tx.execute(sql, &[("batch", json(chunk)?.into())]).await?;
-            }
+            self.put(&mut tx, sql, rows).await?;
             tx.commit().await
         };
         self.database.repeat(true, written).await
     }
 
-    /// Changes the one row with `id`, which must be there. Repeating changes nothing.
-    async fn change(
+    /// Writes rows, a bounded number with each statement.
+    async fn put<T: Serialize + Sync>(&self, tx: &mut Tx, sql: &str, rows: &[T]) -> PortResult<()> {
+        for chunk in rows.chunks(STATEMENT_ROWS_MAX) {
+            tx.execute(sql, &[("batch", json(chunk)?.into())]).await?;
+        }
+        Ok(())
+    }
+
+    /// Changes the account with `id`, which must be there; `to` is the organization that it moves to, which must be there, too.
+    /// Repeating changes nothing.
+    async fn change_account(
         &self,
-        what: Known,
         id: i64,
         sql: &str,
         values: &[(&str, crate::statement::Value<'_>)],
-        refers: &[(Known, BTreeSet<i64>)],
+        to: Option<i64>,
     ) -> PortResult<()> {
         let mut values = values.to_vec();
         values.push(("id", id.into()));
         let changed = || async {
             let mut tx = self.begin().await?;
-            for (known, ids) in refers {
-                self.find_all(&mut tx, *known, ids).await?;
+            let mut organizations = BTreeSet::from_iter(to);
+            self.find_all(&mut tx, Known::Organization, &organizations).await?;
+            organizations.extend(self.organizations_of(&mut tx, &[id]).await?);
+            if tx.execute(sql, &values).await? == 0 {
+                return Err(unknown(Known::Account, id));
             }
-            match tx.execute(sql, &values).await? {
-                0 => Err(unknown(what, id)),
-                _ => tx.commit().await,
-            }
+            self.note_changed(&mut tx, &organizations).await?;
+            tx.commit().await
         };
         self.database.repeat(true, changed).await
+    }
+
+    /// The organizations that accounts belong to, which stay theirs until the transaction ends.
+    async fn organizations_of(&self, tx: &mut Tx, accounts: &[i64]) -> PortResult<BTreeSet<i64>> {
+        let mut organizations = BTreeSet::new();
+        for chunk in accounts.chunks(STATEMENT_ROWS_MAX) {
+            let sql = "SELECT organization FROM accounts WHERE id IN (:ids) ORDER BY id FOR UPDATE";
+            for row in tx.fetch(sql, &[("ids", chunk.into())]).await? {
+                organizations.insert(row.whole("organization")?);
+            }
+        }
+        Ok(organizations)
     }
 
     /// Refuses if one of `ids` is not there.
