@@ -153,7 +153,7 @@ async fn task_per_item() -> Outcome<()> {
             let Ok((key, item)) = receiver.try_recv() else { break };
             let work = Arc::clone(&work);
             running.spawn(async move {
-                tokio::time::timeout(Duration::from_secs(30), work.handle(&key, &item, 1)).await.is_ok()
+                tokio::time::timeout(Duration::from_secs(30), work.handle(&key, &[item], 1)).await.is_ok()
             });
         }
         running.join_next().await;
