@@ -26,7 +26,7 @@ pub(crate) const GAVE_UP: u8 = worker::supervisor::EXIT_GAVE_UP;
 pub(crate) const TEMPORARY: u8 = 75;
 
 /// What `lanner --help` says about exit codes.
-pub(crate) const HELP: &str = "Exit codes: 0 done · 1 failed · 2 usage · 3 done in part · 4 runs differ
+pub(crate) const HELP: &str = "Exit codes: 0 done · 1 failed · 2 usage · 3 done in part · 4 it differs
             42 configuration · 65 bad input · 70 gave up on its own parts
             75 busy, full or interrupted: run it again";
 

@@ -16,7 +16,7 @@ use commands::job::Worker;
 use commands::serve::Role;
 use commands::{
     App, audit, compare, completion, dead_letters, demo, doctor, explain, export, import, job, limits, messages,
-    organizations, preview, provision, rerun, retry, run, runs, serve, status, tables, token, up,
+    organizations, preview, provision, reconcile, rerun, retry, run, runs, serve, status, tables, token, up,
 };
 use exit::{Failure, Outcome};
 use settings::{LogFormat, Settings};
@@ -53,6 +53,7 @@ enum Command {
     Retry(retry::RetryArgs),
     Explain(explain::ExplainArgs),
     Preview(preview::PreviewArgs),
+    Reconcile(reconcile::ReconcileArgs),
     Messages(messages::MessagesArgs),
     Runs(runs::RunsArgs),
     Status(status::StatusArgs),
@@ -75,6 +76,11 @@ enum Command {
     BuildReadModel,
     /// Answer over HTTP what readers may see, the viewing limit applied, until stopped
     ServeReads,
+    /// Follow what is readable and keep every limit exact from second to second, until stopped
+    ///
+    /// Beside the batch path, which stays: with it the limits of free organizations follow each post, deletion, join, leave, transfer and
+    /// change of plan within a second or two. One process for each shard (follow_limits.shard of follow_limits.shards).
+    FollowLimits,
     Token(token::TokenArgs),
     /// Check every configured system and say what to do about what is wrong
     ///
@@ -170,6 +176,7 @@ async fn command(app: &App, command: &Command) -> Outcome {
         Command::Compare(args) => compare::run(app, args).await,
         Command::Audit(args) => audit::run(app, args).await,
         Command::Preview(args) => preview::run(app, args).await,
+        Command::Reconcile(args) => reconcile::run(app, args).await,
         Command::Messages(args) => messages::run(app, args).await,
         Command::Limits(command) => limits::run(app, command).await,
         Command::DeadLetters(command) => dead_letters::run(app, command).await,
@@ -180,6 +187,7 @@ async fn command(app: &App, command: &Command) -> Outcome {
         Command::ServeWrites => serve::serve(app, Role::Writes).await,
         Command::BuildReadModel => serve::serve(app, Role::ReadModel).await,
         Command::ServeReads => serve::serve(app, Role::Reads).await,
+        Command::FollowLimits => serve::serve(app, Role::Follow).await,
         Command::Token(args) => token::run(app, args).await,
         Command::Up(args) => up::run(app, args).await,
         Command::Doctor => doctor::run(app).await,

@@ -139,6 +139,19 @@ locals {
       Condition = { "ForAllValues:StringEquals" = { "dynamodb:LeadingKeys" = ["group"] } }
     }
 
+    # The lease on a shard, and the sets of organizations with their place in the log.
+    save_sets = {
+      Sid      = "SaveSets"
+      Effect   = "Allow"
+      Action   = ["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query"]
+      Resource = [module.table["state"].arn]
+      Condition = {
+        "ForAllValues:StringEquals" = {
+          "dynamodb:LeadingKeys" = ["follow-limits", "follow-limits-place", "follow-limits-set"]
+        }
+      }
+    }
+
     # A message is read before it is written over; a deletion is a tombstone, and so a write.
     write_messages = {
       Sid      = "WriteMessages"

@@ -12,6 +12,7 @@ output "helm_values" {
     serveWrites          = { roleArn = try(module.role["serve-writes"].arn, "") }
     buildReadModel       = { roleArn = try(module.role["build-read-model"].arn, "") }
     serveReads           = { roleArn = try(module.role["serve-reads"].arn, "") }
+    followLimits         = { roleArn = try(module.role["follow-limits"].arn, "") }
     rerun                = { roleArn = module.role["rerun"].arn }
     autoscaling          = { accountId = data.aws_caller_identity.this.account_id }
   }

@@ -47,6 +47,10 @@ locals {
       about = "Answers what readers may see: reads messages and limits, writes neither"
       may   = ["epoch", "read_messages", "look_up_limits", "decrypt_items"]
     }
+    follow-limits = {
+      about = "Keeps limits exact from second to second: reads ids, stores limits, saves what it has in memory"
+      may   = ["epoch", "read_live_ids", "store_limits", "save_sets", "decrypt_items"]
+    }
   }
 
   # What people start themselves. Only those of var.by_hand are made.

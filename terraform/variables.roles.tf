@@ -20,7 +20,7 @@ variable "namespace" {
 }
 
 variable "service_accounts" {
-  description = "The service account of a job or command (extract-organizations, collect-rooms, merge-newest, serve-writes, build-read-model, serve-reads, rerun, operate, import); left out: NAME-JOB, which is what the chart calls it in a release of that name."
+  description = "The service account of a job or command (extract-organizations, collect-rooms, merge-newest, serve-writes, build-read-model, serve-reads, follow-limits, rerun, operate, import); left out: NAME-JOB, which is what the chart calls it in a release of that name."
   type        = map(string)
   default     = {}
 
@@ -28,11 +28,11 @@ variable "service_accounts" {
     condition = alltrue([
       for job in keys(var.service_accounts) :
       contains([
-        "extract-organizations", "collect-rooms", "merge-newest", "serve-writes", "build-read-model", "serve-reads", "rerun",
+        "extract-organizations", "collect-rooms", "merge-newest", "serve-writes", "build-read-model", "serve-reads", "follow-limits", "rerun",
         "operate", "import",
       ], job)
     ])
-    error_message = "service_accounts: there are extract-organizations, collect-rooms, merge-newest, serve-writes, build-read-model, serve-reads, rerun, operate and import."
+    error_message = "service_accounts: there are extract-organizations, collect-rooms, merge-newest, serve-writes, build-read-model, serve-reads, follow-limits, rerun, operate and import."
   }
 
   validation {
@@ -47,7 +47,7 @@ variable "service_accounts" {
 }
 
 variable "message_path" {
-  description = "Whether the jobs of the message path (serve-writes, build-read-model, serve-reads) have roles: the chart's messagePath.enabled."
+  description = "Whether the jobs of the message path (serve-writes, build-read-model, serve-reads, follow-limits) have roles: the chart's messagePath.enabled."
   type        = bool
   default     = false
 

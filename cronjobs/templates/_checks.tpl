@@ -26,7 +26,7 @@
 {{- end }}
 {{- /* A variable that belongs to an adapter that is not chosen would stop the program. */}}
 {{- $dynamodb := eq .Values.settings.messages.adapter "dynamodb" }}
-{{- range $job := list "extractOrganizations" "collectRooms" "mergeNewest" "serveWrites" "buildReadModel" "serveReads" "rerun" "operate" }}
+{{- range $job := list "extractOrganizations" "collectRooms" "mergeNewest" "serveWrites" "buildReadModel" "serveReads" "followLimits" "rerun" "operate" }}
 {{- range $key, $_ := (index $.Values $job).settings.messages }}
 {{- if ne $dynamodb (eq $key "rooms_in_flight") }}
 {{- fail (printf "%s.settings.messages.%s does not belong to settings.messages.adapter %q" $job $key $.Values.settings.messages.adapter) }}

@@ -64,6 +64,11 @@
 {{- fail (printf "%s.port is %v, where http.port answers already" $job $port) }}
 {{- end }}
 {{- end }}
+{{- with .Values.settings.directory }}
+{{- if and $.Values.followLimits.enabled (eq .owner "chat") (not .changed_organizations) }}
+{{- fail "followLimits.enabled needs settings.directory.changed_organizations, because settings.directory.owner is chat" }}
+{{- end }}
+{{- end }}
 {{- $partitions := .Values.settings.event_log.partitions }}
 {{- if gt (int .Values.buildReadModel.autoscaling.max) (int $partitions) }}
 {{- fail (printf "buildReadModel.autoscaling.max is %v, above settings.event_log.partitions, which is %v" .Values.buildReadModel.autoscaling.max $partitions) }}

@@ -88,4 +88,11 @@ pub const JOBS: &[Job] = &[
         writes: &[],
         about: "answers over HTTP what readers may see, the viewing limit applied",
     },
+    Job {
+        name: limits::follow_limits::NAME,
+        shape: Shape::RunsOn,
+        reads: &["readable-log", "directory", "live-ids", "heads", "limits", "state"],
+        writes: &["limits", "state"],
+        about: "follows what is readable and keeps every limit exact from second to second",
+    },
 ];

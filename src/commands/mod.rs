@@ -18,6 +18,7 @@ pub(crate) mod organizations;
 pub(crate) mod preview;
 mod processes;
 pub(crate) mod provision;
+pub(crate) mod reconcile;
 pub(crate) mod rerun;
 pub(crate) mod retry;
 pub(crate) mod run;

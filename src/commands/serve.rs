@@ -1,10 +1,12 @@
-//! The services and the job of the message path: `lanner serve-writes`, `lanner build-read-model`, `lanner serve-reads`.
+//! The services and jobs of the message path, and what follows it: `lanner serve-writes`, `lanner build-read-model`, `lanner serve-reads`,
+//! `lanner follow-limits`.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use api::ServerLimits;
+use jobs::limits::follow_limits;
 use jobs::messages::serve_reads::{self, Reads};
 use jobs::messages::serve_writes::{self, LeasedIds, Writes};
 use jobs::messages::{GroupMarker, build_read_model};
@@ -53,6 +55,7 @@ pub(crate) enum Role {
     Writes,
     ReadModel,
     Reads,
+    Follow,
 }
 
 /// Runs one of them until SIGINT or SIGTERM.
@@ -61,6 +64,7 @@ pub(crate) async fn serve(app: &App, role: Role) -> Outcome {
         Role::Writes => (serve_writes::NAME, &MessagePath::WRITES),
         Role::ReadModel => (build_read_model::NAME, &MessagePath::READ_MODEL),
         Role::Reads => (serve_reads::NAME, &MessagePath::READS),
+        Role::Follow => (follow_limits::NAME, &MessagePath::FOLLOW),
     };
     let path = MessagePath::open(&app.settings, name, parts).await?;
     let observed = Observed::bind(app, &[]).await?;
@@ -68,6 +72,7 @@ pub(crate) async fn serve(app: &App, role: Role) -> Outcome {
         Role::Writes => writes(app, &path).await?,
         Role::ReadModel => read_model(app, &path).await?,
         Role::Reads => reads(app, &path).await?,
+        Role::Follow => follow(app, &path).await?,
     };
     let address = service.address;
     let tree = tree(app, vec![service], observed)?;
@@ -143,6 +148,12 @@ pub(super) async fn reads(app: &App, path: &MessagePath<'_>) -> Result<Service, 
     let (address, server) =
         http(app, serve_reads::NAME, ("read_api", &settings.read_api.listen), routes, in_flight_max).await?;
     Ok(Service { name: serve_reads::NAME, address: Some(address), children: vec![server], telemetry: Vec::new() })
+}
+
+/// `follow-limits`.
+pub(super) async fn follow(app: &App, path: &MessagePath<'_>) -> Result<Service, Failure> {
+    let child = follow_limits::child(path.follow().await?, app.settings.follow_limits()?);
+    Ok(Service { name: follow_limits::NAME, address: None, children: vec![child], telemetry: Vec::new() })
 }
 
 /// `build-read-model`.

@@ -20,8 +20,8 @@ use crate::wiring::{self, MessagePath};
 
 /// Run the message path and the limit path in this process, until stopped
 ///
-/// serve-writes, build-read-model, serve-reads, collect-rooms and merge-newest, and a run of all free organizations every now and
-/// then. Each says where it listens. Other commands work beside it.
+/// serve-writes, build-read-model, serve-reads, follow-limits, collect-rooms and merge-newest, and a run of all free organizations every
+/// now and then. Each says where it listens. Other commands work beside it.
 #[derive(Args, Debug)]
 pub(crate) struct UpArgs {
     /// Compute the limits that often, such as 1m or 1d
@@ -48,6 +48,7 @@ pub(crate) async fn run(app: &App, args: &UpArgs) -> Outcome {
         serve::writes(app, &path).await?,
         serve::read_model(app, &path).await?,
         serve::reads(app, &path).await?,
+        serve::follow(app, &path).await?,
         limit_path(app, ports, args.every)?,
     ];
     services.iter().for_each(Service::announce);

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use chat::{Day, Epoch, Period, Plan, Policies, Policy, Timestamp};
-use jobs::limits::StageSettings;
+use jobs::limits::{StageSettings, follow_limits};
 use jobs::messages::build_read_model;
 use serde::Deserialize;
 use toml::Value;
@@ -59,6 +59,7 @@ pub(crate) struct Settings {
     pub(crate) auth: Auth,
     pub(crate) write_api: WriteApi,
     pub(crate) read_api: ReadApi,
+    pub(crate) follow_limits: FollowLimits,
     pub(crate) log: Log,
     policies: Policies,
     layers: Layers,
@@ -87,6 +88,7 @@ struct Sections {
     auth: Auth,
     write_api: WriteApi,
     read_api: ReadApi,
+    follow_limits: FollowLimits,
     log: Log,
 }
 
@@ -164,6 +166,16 @@ pub(crate) struct ReadApi {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(crate) struct FollowLimits {
+    pub(crate) shard: u32,
+    pub(crate) shards: u32,
+    pub(crate) in_flight: usize,
+    pub(crate) write_every_ms: u64,
+    pub(crate) save_every_ms: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Log {
     pub(crate) filter: String,
     pub(crate) format: LogFormat,
@@ -237,6 +249,7 @@ impl Settings {
             auth: read.auth,
             write_api: read.write_api,
             read_api: read.read_api,
+            follow_limits: read.follow_limits,
             log: read.log,
             layers,
         };
@@ -244,6 +257,7 @@ impl Settings {
         settings.retention_ms()?;
         settings.stage()?;
         settings.key_lives_for()?;
+        settings.follow_limits()?;
         Ok(settings)
     }
 
@@ -339,6 +353,26 @@ impl Settings {
             stop_grace: Duration::from_millis(workers.stop_grace_ms / 2),
             log_epoch: self.event_log.epoch(),
             ..embedded
+        })
+    }
+
+    /// How limits are followed.
+    pub(crate) fn follow_limits(&self) -> anyhow::Result<follow_limits::Settings> {
+        let FollowLimits { shard, shards, in_flight, write_every_ms, save_every_ms } = self.follow_limits;
+        if shard >= shards {
+            bail!(
+                "follow_limits.shard is {shard}: with follow_limits.shards = {shards} it is from 0 to {}",
+                shards - 1
+            );
+        }
+        Ok(follow_limits::Settings {
+            shard,
+            shards,
+            in_flight,
+            write_every: Duration::from_millis(write_every_ms),
+            save_every: Duration::from_millis(save_every_ms),
+            hang_after: Duration::from_millis(self.workers.hang_after_ms),
+            ..follow_limits::Settings::of_one(self.backoff()?)
         })
     }
 

@@ -6,6 +6,7 @@ use api::Keys;
 use aws::{DynamoDbMessages, DynamoDbState};
 use chat::{Directory, Epoch, Heads, MessageStore, NoHeads};
 use embedded::{Access, LmdbMessageStore, LmdbMessages, MapSize, SqliteState};
+use jobs::limits::follow_limits::FollowPorts;
 use jobs::messages::serve_reads::ReadPorts;
 use jobs::messages::serve_writes::WritePorts;
 use jobs::messages::{EVENT_LOG, MessagePorts, READABLE_LOG};
@@ -41,6 +42,10 @@ impl<'a> MessagePath<'a> {
         [Part::Directory, Part::Messages, Part::Ledger, Part::EventLog, Part::State];
     /// What `serve-reads` needs.
     pub(crate) const READS: [Part; 4] = [Part::Directory, Part::Messages, Part::Limits, Part::EventLog];
+
+    /// What `follow-limits` needs; the ledger for the heads of rooms beside it.
+    pub(crate) const FOLLOW: [Part; 6] =
+        [Part::Directory, Part::Messages, Part::Limits, Part::Ledger, Part::EventLog, Part::State];
 
     /// Opens what these parts need, and what all services share.
     pub(crate) async fn open(settings: &'a Settings, command: &str, parts: &[Part]) -> Result<Self, Failure> {
@@ -94,6 +99,29 @@ impl<'a> MessagePath<'a> {
             policies: self.systems.settings.policies().clone(),
             epoch: self.epoch,
             log_epoch: self.systems.settings.event_log.epoch(),
+        })
+    }
+
+    /// What `follow-limits` is connected to.
+    pub(crate) async fn follow(&self) -> Result<FollowPorts, Failure> {
+        if let DirectoryAdapter::Sql { owner: Owner::Chat, changed_organizations, .. } =
+            &self.systems.settings.directory
+            && changed_organizations.trim().is_empty()
+        {
+            let words = "settings: directory.changed_organizations is empty: with directory.owner = \"chat\" follow-limits hears by this \
+                         query of plans and accounts that change";
+            return Err(Failure::new(exit::CONFIGURATION, anyhow::anyhow!(words)));
+        }
+        let (live_ids, heads) = ports::live_ids(&self.systems, self.epoch).await?;
+        Ok(FollowPorts {
+            readable: logs::log(&self.systems, READABLE_LOG).await?,
+            directory: Arc::clone(&self.directory.reads),
+            heads,
+            live_ids,
+            limits: ports::limits(&self.systems)?,
+            state: self.state().await?,
+            policies: self.systems.settings.policies().clone(),
+            epoch: self.epoch,
         })
     }
 

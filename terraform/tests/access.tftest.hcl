@@ -48,7 +48,7 @@ run "each_role" {
 
   assert {
     condition = toset(keys(module.role)) == toset([
-      "extract-organizations", "collect-rooms", "merge-newest", "serve-writes", "build-read-model", "serve-reads", "rerun", "operate", "import",
+      "extract-organizations", "collect-rooms", "merge-newest", "serve-writes", "build-read-model", "serve-reads", "follow-limits", "rerun", "operate", "import",
     ])
     error_message = "a role for each job, and for what people start"
   }
@@ -157,6 +157,22 @@ run "each_role" {
     error_message = module.role["serve-reads"].policy
   }
 
+  assert {
+    condition = toset(flatten([
+      for s in jsondecode(module.role["follow-limits"].policy).Statement : [for a in s.Action : [for r in s.Resource : "${a} ${r}"]]
+      ])) == toset([
+      "dynamodb:BatchGetItem view_limits",
+      "dynamodb:DeleteItem state",
+      "dynamodb:GetItem state",
+      "dynamodb:PutItem state",
+      "dynamodb:PutItem view_limits",
+      "dynamodb:Query messages/index/live_ids",
+      "dynamodb:Query state",
+      "kms:Decrypt arn:aws:kms:eu-central-1:111122223333:key/the-key",
+    ])
+    error_message = module.role["follow-limits"].policy
+  }
+
   # What messages say is read by no role of the limit path; an import sees which are there and which are deleted.
   assert {
     condition = alltrue(flatten([
@@ -258,7 +274,7 @@ run "each_role" {
       for name, role in module.role : toset(flatten([
         for s in jsondecode(role.policy).Statement : try(s.Condition["ForAllValues:StringEquals"]["dynamodb:LeadingKeys"], ["everything"])
         if contains(s.Resource, "state") && s.Action != ["dynamodb:DescribeTable"]
-      ])) == toset(concat(["store"], lookup({ serve-writes = ["id-writer", "idempotency"], build-read-model = ["group"] }, name, [])))
+      ])) == toset(concat(["store"], lookup({ serve-writes = ["id-writer", "idempotency"], build-read-model = ["group"], follow-limits = ["follow-limits", "follow-limits-place", "follow-limits-set"] }, name, [])))
     ])
     error_message = "a role touches more of the table of state than its own records"
   }

@@ -64,6 +64,7 @@ run "helm_values" {
       serveWrites          = { roleArn = "" }
       buildReadModel       = { roleArn = "" }
       serveReads           = { roleArn = "" }
+      followLimits         = { roleArn = "" }
       rerun                = { roleArn = output.role_arns["rerun"] }
       autoscaling          = { accountId = "111122223333" }
     }

@@ -7,13 +7,15 @@ import pathlib
 import subprocess
 import tempfile
 
-from helm import CHART, ROOT, WITH_MESSAGES, called, objects, pod_of
+from helm import CHART, ROOT, WITH_FOLLOWING, WITH_MESSAGES, called, objects, pod_of
 from start import starts
 
 BINARY = pathlib.Path(os.environ.get("LANNER_BINARY", ROOT / "target/debug/lanner"))
 
 # The jobs of the message path, which is off by default.
-OF_MESSAGES = {"serve-writes", "build-read-model", "serve-reads"}
+OF_MESSAGES = {"serve-writes", "build-read-model", "serve-reads", "follow-limits"}
+# And what is off by default even there.
+OF_FOLLOWING = {"follow-limits"}
 # What the chart runs when somebody asks for it, besides jobs.
 BY_HAND = {"rerun", "operate"}
 
@@ -48,7 +50,8 @@ def jobs(renderings):
         if not (CHART / f"templates/{name}.yaml").exists():
             yield f"job {name} has no templates/{name}.yaml"
     for case, text in renderings.items():
-        wanted = {name: kind for name, kind in expected.items() if case in WITH_MESSAGES or name not in OF_MESSAGES}
+        left_out = set() if case in WITH_FOLLOWING else OF_FOLLOWING if case in WITH_MESSAGES else OF_MESSAGES
+        wanted = {name: kind for name, kind in expected.items() if name not in left_out}
         found = {}
         for item in filter(pod_of, objects(text)):
             command = pod_of(item)["spec"]["containers"][0]["command"]
@@ -72,7 +75,7 @@ def settings(renderings):
                 except ValueError as error:
                     yield f"{case}: {job}: {error}"
                     continue
-            for section, name, value in start.overrides():
+            for section, name, value in start.overrides(taken):
                 if str(taken[section][name]) != value:
                     yield f"{case}: {job}: {section}.{name} is {taken[section][name]}, not {value}"
             if "secret@" in json.dumps(taken):

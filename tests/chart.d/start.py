@@ -38,12 +38,16 @@ class Start:
         environment = {name: follow(value) for name, value in self.environment.items()}
         return Start(self.command, environment, files, {moved(path): of for path, of in self.elsewhere.items()})
 
-    def overrides(self):
-        """(section, key, value) of each setting in the environment, without those that stand in files."""
+    def overrides(self, sections):
+        """(section, key, value) of each setting of these sections in the environment, without those that stand in files."""
         for name, value in self.environment.items():
-            match = re.fullmatch(r"LANNER_([A-Z]+)_([A-Z_]+)", name)
-            if match and name != "LANNER_JOB_NAME" and not name.endswith("_FILE"):
-                yield match[1].lower(), match[2].lower(), value
+            if name.endswith("_FILE"):
+                continue
+            for section in sections:
+                # Both can have more than one word: no section begins with the words of another one.
+                match = re.fullmatch(rf"LANNER_{section}_(\w+)", name, re.IGNORECASE)
+                if match:
+                    yield section, match[1].lower(), value
 
 
 def starts(items, slot=None):

@@ -149,7 +149,10 @@ fn the_programs_own_tables() {
     let jobs = json(shop.program.run("jobs --json"), 0);
     let names: Vec<&str> = jobs.as_array().expect("jobs").iter().filter_map(|job| job["name"].as_str()).collect();
     let limit_path = ["extract-organizations", "collect-rooms", "merge-newest"];
-    assert_eq!(names, [&limit_path[..], &["serve-writes", "build-read-model", "serve-reads"]].concat());
+    assert_eq!(
+        names,
+        [&limit_path[..], &["serve-writes", "build-read-model", "serve-reads", "follow-limits"]].concat()
+    );
     let table = shop.program.run("jobs").exits(0);
     assert!(names.iter().all(|name| table.out.contains(name)));
     check_table(&table);

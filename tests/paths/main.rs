@@ -4,6 +4,7 @@
 mod cli;
 mod conformance;
 mod consumer;
+mod follow_limits;
 mod group_marker;
 mod handlers;
 mod lanes;

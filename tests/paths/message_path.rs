@@ -9,10 +9,11 @@ use chat::{
     Policy, Position, RoomChange, RoomId,
 };
 use embedded::{
-    Access, DataDir, LmdbLimits, LmdbLog, LmdbMessageStore, LmdbMessages, MapSize, PackedIndex, SqliteDirectory,
-    SqliteLedger, SqliteState,
+    Access, DataDir, LmdbLimits, LmdbLiveIds, LmdbLog, LmdbMessageStore, LmdbMessages, MapSize, PackedIndex,
+    SqliteDirectory, SqliteLedger, SqliteState,
 };
 use import::Account;
+use jobs::limits::follow_limits::{self, FollowPorts};
 use jobs::messages::build_read_model;
 use jobs::messages::serve_reads::{ReadPorts, Reads};
 use jobs::messages::serve_writes::{self, LeasedIds, WritePorts, Writes};
@@ -36,6 +37,7 @@ pub(crate) struct Chat {
     pub(crate) events: LmdbLog,
     readable: LmdbLog,
     messages: LmdbMessages,
+    index: PackedIndex,
     store: LmdbMessageStore,
     pub(crate) directory: SqliteDirectory,
     pub(crate) limits: LmdbLimits,
@@ -78,7 +80,8 @@ impl Chat {
             events: log(EVENT_LOG),
             readable: log(READABLE_LOG),
             messages: messages.clone(),
-            store: LmdbMessageStore::new(messages, index),
+            store: LmdbMessageStore::new(messages, index.clone()),
+            index,
             directory: SqliteDirectory::open(&data).await.expect("a directory"),
             limits: LmdbLimits::open(&data.limits(), MapSize::default()).expect("limits"),
             ledger: SqliteLedger::open(&data).await.expect("a ledger"),
@@ -193,6 +196,33 @@ impl Chat {
         };
         let consumer = build_read_model::consumer(&ports, settings, missing).expect("settings");
         Tree::new("process", vec![consumer.child(), self.marker().child(backoff())]).expect("a tree")
+    }
+
+    /// `follow-limits` with these settings, over ports of whose calls some fail.
+    pub(crate) fn follow_tree(&self, settings: follow_limits::Settings, policy: Policy, faults: &Faults) -> Tree {
+        let ports = FollowPorts {
+            readable: Arc::new(self.readable.clone()),
+            directory: Arc::new(Flaky::new(self.directory.clone(), faults.of_port(1))),
+            heads: Arc::new(NoHeads),
+            live_ids: Arc::new(Flaky::new(LmdbLiveIds::new(self.index.clone()), faults.of_port(2))),
+            limits: Arc::new(Flaky::new(self.limits.clone(), faults.of_port(3))),
+            state: Arc::new(Flaky::new(self.state.clone(), faults.of_port(4))),
+            policies: Policies::new(vec![Period { from: None, policy }]).expect("a policy"),
+            epoch: Epoch::default(),
+        };
+        Tree::new("process", vec![follow_limits::child(ports, settings)]).expect("a tree")
+    }
+
+    /// Whether the read model has everything that was accepted.
+    pub(crate) async fn is_built(&self) -> bool {
+        for partition in 0..PARTITIONS {
+            let next = self.events.bounds(partition).await.expect("bounds").next;
+            let committed = self.events.committed(build_read_model::NAME, partition).await.expect("an offset");
+            if committed.unwrap_or(0) < next {
+                return false;
+            }
+        }
+        true
     }
 
     /// Everything in the log of events.

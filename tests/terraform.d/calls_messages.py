@@ -8,7 +8,7 @@ import urllib.error
 import urllib.request
 
 KAFKA = "LANNER_TEST_KAFKA_URL"
-ROLES = ("serve-writes", "build-read-model", "serve-reads")
+ROLES = ("serve-writes", "build-read-model", "serve-reads", "follow-limits")
 SECRET = base64.urlsafe_b64encode(bytes(32)).decode().rstrip("=")
 
 
@@ -43,6 +43,10 @@ def story(house, writes, reads):
         # The group's marker is written a little after its first commit.
         until = time.monotonic() + 15
         while "dynamodb:PutItem state" not in house.gate("build-read-model").made and time.monotonic() < until:
+            time.sleep(0.1)
+        # Limits are followed, and their sets saved.
+        until = time.monotonic() + 30
+        while "dynamodb:PutItem view_limits" not in house.gate("follow-limits").made and time.monotonic() < until:
             time.sleep(0.1)
 
 

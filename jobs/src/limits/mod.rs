@@ -3,6 +3,8 @@
 pub mod collect_rooms;
 mod compute;
 pub mod extract_organizations;
+pub mod follow_limits;
+mod heads;
 pub mod merge_newest;
 mod prune;
 mod release;
@@ -11,6 +13,7 @@ mod wait;
 
 pub use compute::{Computation, Computed, compute};
 pub use extract_organizations::ExtractError;
+pub(crate) use heads::with_heads;
 pub use prune::{prune, prune_after_extraction};
 pub use release::release_if_stored;
 pub use stage::StageSettings;

@@ -22,4 +22,5 @@ pub use group::GroupMarker;
 pub use ports::{EVENT_LOG, MessagePorts, READABLE_LOG};
 pub use progress::ReadModelProgress;
 pub use quarantine::Quarantined;
+pub(crate) use records::is_live;
 pub use records::{append_event, position_of, readable_record};

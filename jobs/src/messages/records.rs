@@ -28,6 +28,12 @@ pub fn position_of(epoch: u16, place: Place) -> Result<Position, NotAnOffset> {
     Position::new(epoch, place.offset)
 }
 
+/// Of a record of the log of what is readable: whether the message of its event is live; `None` where it does not say.
+pub(crate) fn is_live(record: &LogRecord) -> Option<bool> {
+    let value = record.headers.iter().find(|(name, _)| name == LIVE)?;
+    std::str::from_utf8(&value.1).ok()?.parse().ok()
+}
+
 /// What tells others that an event can be read: the event as it is, where it stands, and of an event of a message whether the message
 /// is live now.
 pub fn readable_record(read: &ReadRecord, is_live: Option<bool>) -> LogRecord {

@@ -3,17 +3,18 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use chat::{Access, Head, LimitRow, Organization, Policy, PortError, PortResult, RoomId, RunId, Timestamp, Version};
+use chat::{
+    Access, Head, LimitRow, Organization, OrganizationId, Policy, PortError, PortResult, RoomId, RunId, Timestamp,
+    Version,
+};
 use futures::{Stream, StreamExt as _};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::Ports;
-use crate::limits::{Computed, compute};
+use crate::limits::{Computed, compute, with_heads};
 
 /// Organizations that one task computes.
 pub(super) const UNIT: usize = 64;
-/// Rooms of one question for heads.
-const HEADS: usize = 10_000;
 /// Organizations of a unit that are computed at once where a page is a request.
 const WAITING: usize = 16;
 
@@ -52,20 +53,19 @@ pub(super) async fn collect(ports: &Ports, organizations: Vec<Organization>) -> 
     let collected_at = Timestamp::now();
     let ids: Vec<_> = organizations.iter().map(|organization| organization.id).collect();
     let rooms = ports.directory.rooms_of(&ids).await?;
-    let mut heads = Vec::new();
-    if ports.live_ids.access().needs_heads() {
-        let all: Vec<RoomId> = rooms.iter().flatten().copied().collect();
-        for some in all.chunks(HEADS) {
-            heads.extend(ports.heads.of(some).await?);
-        }
-    }
-    let mut heads = heads.into_iter();
-    let mut with_head = |room| (room, heads.next().unwrap_or(Head::Unknown));
-    let mut collected = |(organization, rooms): (Organization, Vec<RoomId>)| {
-        let rooms = rooms.into_iter().map(&mut with_head).collect();
-        Collected { organization, collected_at, rooms }
-    };
-    Ok(organizations.into_iter().zip(rooms).map(&mut collected).collect())
+    let rooms = with_heads(&*ports.heads, ports.live_ids.access(), rooms).await?;
+    let collected = |(organization, rooms)| Collected { organization, collected_at, rooms };
+    Ok(organizations.into_iter().zip(rooms).map(collected).collect())
+}
+
+/// The free organizations, in units of work.
+pub(super) fn free_units(ports: &Ports) -> impl Stream<Item = PortResult<Vec<Organization>>> {
+    futures::stream::try_unfold(Some(None), move |next: Option<Option<OrganizationId>>| async move {
+        let Some(after) = next else { return Ok(None) };
+        let page = ports.directory.free_organizations(after, UNIT).await?;
+        let next = if page.len() < UNIT { None } else { page.last().map(|organization| Some(organization.id)) };
+        Ok(Some((page, next)))
+    })
 }
 
 /// How many organizations of one unit are computed at once: where ids are local, waiting for nothing, one.

@@ -6,6 +6,7 @@ pub mod doctor;
 pub mod explain;
 pub mod organizations;
 pub mod preview;
+pub mod reconcile;
 pub mod rerun;
 pub mod retry;
 pub mod runs;

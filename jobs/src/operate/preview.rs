@@ -4,10 +4,10 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 
 use chat::{LimitRow, Organization, OrganizationId, Plan, Policy, PortResult, RunId, Timestamp};
-use futures::{Stream, StreamExt as _, TryStreamExt as _};
+use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::OperateError;
-use super::collected::{Collected, UNIT, at_once, collect, on_all_cores};
+use super::collected::{Collected, at_once, collect, free_units, on_all_cores};
 use super::rerun::find;
 use crate::Ports;
 
@@ -119,7 +119,7 @@ pub async fn preview(
 ) -> PortResult<Preview> {
     let mut preview = Preview::default();
     let shared = Arc::new(ports.clone());
-    let compared = on_all_cores(units(ports), move |unit| {
+    let compared = on_all_cores(free_units(ports), move |unit| {
         let ports = Arc::clone(&shared);
         async move { compare_all(&ports, unit, question).await }
     });
@@ -144,16 +144,6 @@ pub async fn preview_one(
         return Ok(None);
     }
     Ok(compare_all(ports, vec![organization], question).await?.pop())
-}
-
-/// The free organizations, in units of work.
-fn units(ports: &Ports) -> impl Stream<Item = PortResult<Vec<Organization>>> {
-    futures::stream::try_unfold(Some(None), move |next: Option<Option<OrganizationId>>| async move {
-        let Some(after) = next else { return Ok(None) };
-        let page = ports.directory.free_organizations(after, UNIT).await?;
-        let next = if page.len() < UNIT { None } else { page.last().map(|organization| Some(organization.id)) };
-        Ok(Some((page, next)))
-    })
 }
 
 async fn compare_all(ports: &Ports, unit: Vec<Organization>, question: Question) -> PortResult<Vec<Comparison>> {

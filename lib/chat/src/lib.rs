@@ -45,7 +45,7 @@ pub use message::MessageState;
 pub use messages::{
     Applied, Content, Expected, Message, MessageChange, MessagePage, MessagePageRequest, MessageStore, Messages,
 };
-pub use newest::{Newest, newest};
+pub use newest::{LiveSet, Newest, newest};
 pub use owned_directory::{OrganizationRecord, OwnedDirectory};
 pub use policy::{Period, Policies, Policy};
 pub use port::{BoxError, PortError, PortResult};

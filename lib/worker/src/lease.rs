@@ -46,24 +46,34 @@ impl Lease {
         numbers: u32,
         lives_for: Duration,
     ) -> Result<Option<Self>, StateError> {
-        let (first, holder) = (fastrand::u32(..numbers.max(1)), fastrand::u64(..).to_be_bytes());
+        let first = fastrand::u32(..numbers.max(1));
         for number in (0..numbers).map(|step| (first + step) % numbers) {
-            let asked = Instant::now();
-            let taken = match put(state, name, number, &holder, Expected::Nothing, lives_for).await {
-                Ok(version) => Some(version),
-                Err(StateError::Conflict { .. }) => held_by(state, name, number, &holder).await?,
-                Err(error) if error.is_temporary() => match held_by(state, name, number, &holder).await? {
-                    Some(version) => Some(version),
-                    None => return Err(error),
-                },
-                Err(error) => return Err(error),
-            };
-            if let Some(version) = taken {
-                let valid_until = valid_until(asked, lives_for);
-                return Ok(Some(Self { name, number, holder, version, lives_for, valid_until }));
+            if let Some(lease) = Self::take_number(state, name, number, lives_for).await? {
+                return Ok(Some(lease));
             }
         }
         Ok(None)
+    }
+
+    /// Takes this number; `None` when it is held.
+    pub async fn take_number(
+        state: &dyn State,
+        name: &'static str,
+        number: u32,
+        lives_for: Duration,
+    ) -> Result<Option<Self>, StateError> {
+        let (holder, asked) = (fastrand::u64(..).to_be_bytes(), Instant::now());
+        let taken = match put(state, name, number, &holder, Expected::Nothing, lives_for).await {
+            Ok(version) => Some(version),
+            Err(StateError::Conflict { .. }) => held_by(state, name, number, &holder).await?,
+            Err(error) if error.is_temporary() => match held_by(state, name, number, &holder).await? {
+                Some(version) => Some(version),
+                None => return Err(error),
+            },
+            Err(error) => return Err(error),
+        };
+        let valid_until = valid_until(asked, lives_for);
+        Ok(taken.map(|version| Self { name, number, holder, version, lives_for, valid_until }))
     }
 
     /// The number.

@@ -25,7 +25,9 @@ fn documented(process: &str) -> String {
 fn the_tree_of_each_process_stands_in_the_documentation() {
     let shop = Shop::new(75);
     let program = shop.program.clone().with("LANNER_LOG_FILTER", "lanner=debug");
-    for process in ["collect-rooms", "merge-newest", "serve-writes", "build-read-model", "serve-reads", "up"] {
+    for process in
+        ["collect-rooms", "merge-newest", "serve-writes", "build-read-model", "serve-reads", "follow-limits", "up"]
+    {
         let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
         let worker = program.clone().with("LANNER_HTTP_LISTEN", port);
         let worker =

@@ -3,9 +3,14 @@
 //! Two ways, one meaning: the lazy merge reads as little as possible, for stores where a page is a request; threshold select reads a
 //! little more in large batches and sorts nothing, for stores where ids are local. Which one is taken follows from
 //! [`crate::Access`]; a plain sort is the oracle of both.
+//!
+//! [`LiveSet`] is the same answer kept up to date in memory, for those who hear of every message.
 
+mod live;
 mod merge;
 mod select;
+
+pub use live::{LiveSet, SPARE};
 
 use crate::visibility::Window;
 use crate::{Access, Epoch, Head, LiveIds, MessageId, Policy, PortError, PortResult, RoomId, Timestamp};

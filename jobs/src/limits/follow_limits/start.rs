@@ -1,0 +1,216 @@
+//! Where a run of the shard begins: with what was saved, as far as it holds.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chat::{ChangeCursor, OrganizationId};
+use worker::log::{Bounds, Place};
+use worker::{Cause, Log, LogConsumer, LogError, Pulse};
+
+use super::changes::{self, Changes};
+use super::shard::Shard;
+use super::{FollowPorts, Settings, saving};
+use crate::limits::cause_of;
+
+/// Records of each partition that are read once more: the store of messages may not show yet what they tell.
+const REWIND: u64 = 20_000;
+/// Organizations of one page.
+const PAGE: usize = 1_000;
+
+/// What a run begins with.
+pub(super) struct Started {
+    pub(super) shard: Shard,
+    /// The offset of the next record, by partition.
+    pub(super) offsets: BTreeMap<u32, u64>,
+    /// Where the log ended when this began: what stands before is told before anything is written.
+    pub(super) ends: BTreeMap<u32, u64>,
+    pub(super) changes: Changes,
+    pub(super) epoch: u64,
+}
+
+pub(super) async fn bounds(log: &dyn Log) -> Result<BTreeMap<u32, Bounds>, LogError> {
+    let mut bounds = BTreeMap::new();
+    for partition in 0..log.partitions().await? {
+        bounds.insert(partition, log.bounds(partition).await?);
+    }
+    Ok(bounds)
+}
+
+pub(super) async fn start(
+    ports: &FollowPorts,
+    settings: &Settings,
+    n: usize,
+    pulse: &Pulse,
+) -> Result<(Started, Box<dyn LogConsumer>), Cause> {
+    let of_log = |error: LogError| Cause::of("log", &error);
+    let bounds = bounds(&*ports.readable).await.map_err(of_log)?;
+    let places = saving::places(&*ports.state).await.map_err(|error| Cause::of("state", &error))?;
+    let epoch = places.values().map(|place| place.epoch).max().unwrap_or(0) + 1;
+    let place = usable(&places, settings, &bounds);
+    // Before the organizations are listed: what changes afterwards is heard.
+    let changes = match &place {
+        Some(place) => Changes::from(place.changes),
+        None => all_changes(ports, pulse).await?,
+    };
+    let mut shard = Shard::default();
+    let mut wanted = free_organizations(ports, settings, pulse).await?;
+    let all = wanted.len();
+    if place.is_some() {
+        restore(ports, n, &mut wanted, &mut shard, pulse).await?;
+    }
+    tracing::info!(organizations = all, restored = all - wanted.len(), epoch, "limits are followed");
+    wanted.into_iter().for_each(|id| shard.mark_dirty(id));
+    let offsets = offsets(place.as_ref(), &bounds);
+    let from: Vec<Place> = offsets.iter().map(|(&partition, &offset)| Place { partition, offset }).collect();
+    let consumer = ports.readable.follow(&from).await.map_err(of_log)?;
+    let ends = bounds.into_iter().map(|(partition, bounds)| (partition, bounds.next)).collect();
+    Ok((Started { shard, offsets, ends, changes, epoch }, consumer))
+}
+
+/// The place up to which the saved sets of this shard hold: its own, or, when there were other shards, the furthest back of all of them.
+fn usable(
+    places: &BTreeMap<u32, saving::Place>,
+    settings: &Settings,
+    bounds: &BTreeMap<u32, Bounds>,
+) -> Option<saving::Place> {
+    let place = match places.get(&settings.shard) {
+        Some(own) if own.shards == settings.shards => own.clone(),
+        _ => furthest_back(places)?,
+    };
+    let holds = |(partition, bounds): (&u32, &Bounds)| {
+        place.offsets.get(partition).is_some_and(|offset| (bounds.first..=bounds.next).contains(offset))
+    };
+    if !bounds.iter().all(holds) {
+        tracing::warn!("what was saved stands at a place that is not in the log: everything is read from the store");
+        return None;
+    }
+    Some(place)
+}
+
+/// Of all shards of one numbering; `None` where some of them have never saved or belong to another one.
+fn furthest_back(places: &BTreeMap<u32, saving::Place>) -> Option<saving::Place> {
+    let shards = places.get(&0)?.shards;
+    let mut all: Vec<&saving::Place> = Vec::new();
+    for shard in 0..shards {
+        all.push(places.get(&shard).filter(|place| place.shards == shards)?);
+    }
+    let mut furthest = (*all.first()?).clone();
+    for place in all {
+        furthest.changes = furthest.changes.min(place.changes);
+        for (partition, offset) in &mut furthest.offsets {
+            *offset = place.offsets.get(partition).map_or(0, |other| (*other).min(*offset));
+        }
+    }
+    Some(furthest)
+}
+
+fn offsets(place: Option<&saving::Place>, bounds: &BTreeMap<u32, Bounds>) -> BTreeMap<u32, u64> {
+    let offset = |(&partition, bounds): (&u32, &Bounds)| {
+        let rewound = bounds.next.saturating_sub(REWIND).max(bounds.first);
+        let saved = place.and_then(|place| place.offsets.get(&partition)).copied();
+        (partition, saved.map_or(rewound, |saved| saved.min(rewound)))
+    };
+    bounds.iter().map(offset).collect()
+}
+
+async fn all_changes(ports: &FollowPorts, pulse: &Pulse) -> Result<Changes, Cause> {
+    let (mut after, mut pages) = (ChangeCursor::default(), Vec::new());
+    loop {
+        pulse.beat();
+        let page =
+            ports.directory.changed_organizations(after, changes::PAGE).await.map_err(|error| cause_of(&error))?;
+        let is_last = page.len() < changes::PAGE;
+        after = page.last().copied().unwrap_or(after);
+        pages.push(page);
+        if is_last {
+            break;
+        }
+    }
+    // They are heard, not skipped: one of them can come to light late.
+    let mut changes = Changes::from(ChangeCursor::default());
+    for page in pages {
+        changes.answered(tokio::time::Instant::now(), &page);
+    }
+    Ok(changes)
+}
+
+async fn free_organizations(
+    ports: &FollowPorts,
+    settings: &Settings,
+    pulse: &Pulse,
+) -> Result<BTreeSet<OrganizationId>, Cause> {
+    let (mut after, mut wanted) = (None, BTreeSet::new());
+    loop {
+        pulse.beat();
+        let page = ports.directory.free_organizations(after, PAGE).await.map_err(|error| cause_of(&error))?;
+        wanted.extend(page.iter().map(|organization| organization.id).filter(|id| settings.keeps(*id)));
+        match page.last() {
+            Some(last) if page.len() == PAGE => after = Some(last.id),
+            _ => return Ok(wanted),
+        }
+    }
+}
+
+/// Takes what was saved of the organizations wanted; those without are left.
+async fn restore(
+    ports: &FollowPorts,
+    n: usize,
+    wanted: &mut BTreeSet<OrganizationId>,
+    shard: &mut Shard,
+    pulse: &Pulse,
+) -> Result<(), Cause> {
+    let mut after = None;
+    loop {
+        pulse.beat();
+        let (sets, last) = saving::page(&*ports.state, after).await.map_err(|error| Cause::of("state", &error))?;
+        for saved in sets {
+            if saved.set.n() == n && wanted.remove(&saved.id) {
+                shard.restore(saved);
+            }
+        }
+        match last {
+            Some(last) => after = Some(last),
+            None => return Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use worker::Backoff;
+
+    use super::*;
+
+    fn place(shards: u32, offset: u64) -> saving::Place {
+        saving::Place { shards, epoch: 1, offsets: BTreeMap::from([(0, offset)]), changes: ChangeCursor::default() }
+    }
+
+    fn of(shard: u32, shards: u32, places: &[(u32, saving::Place)]) -> Option<u64> {
+        let backoff = Backoff::new(Duration::from_millis(1), Duration::from_secs(1), 0.0).expect("a backoff");
+        let settings = Settings { shard, shards, ..Settings::of_one(backoff) };
+        let bounds = BTreeMap::from([(0, Bounds { first: 10, next: 100 })]);
+        let places = places.iter().cloned().collect();
+        usable(&places, &settings, &bounds).map(|place| place.offsets[&0])
+    }
+
+    #[test]
+    fn a_shard_goes_on_where_it_was_and_new_shards_where_the_last_of_the_old_ones_was() {
+        assert_eq!(of(0, 1, &[]), None);
+        assert_eq!(of(0, 1, &[(0, place(1, 50))]), Some(50));
+        let two = [(0, place(2, 60)), (1, place(2, 40))];
+        assert_eq!(of(1, 2, &two), Some(40));
+        assert_eq!(of(0, 2, &two), Some(60));
+        for shard in 0..4 {
+            assert_eq!(of(shard, 4, &two), Some(40), "of all that there were");
+        }
+        // Shard 0 of four has begun: what shard 1 of two had said is of half of them.
+        assert_eq!(of(1, 4, &[(0, place(4, 90)), (1, place(2, 40))]), None);
+    }
+
+    #[test]
+    fn a_place_that_is_not_in_the_log_is_not_used() {
+        assert_eq!(of(0, 1, &[(0, place(1, 9))]), None);
+        assert_eq!(of(0, 1, &[(0, place(1, 101))]), None);
+    }
+}

@@ -1,0 +1,245 @@
+//! `follow-limits` over the embedded adapters: whatever fails and whoever is killed when, soon after every event each limit is what a plain
+//! sort of everything says.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use chat::event::{Actor, Decoded, Event, EventId, What, decode};
+use chat::message::{MessageState, Verdict, apply};
+use chat::{
+    AccountId, Directory, Epoch, Limits, MessageId, OrganizationId, Plan, Policy, Position, RoomId, Standing, Timestamp,
+};
+use jobs::limits::follow_limits::Settings;
+use jobs::messages::append_event;
+use support::waiting::number_from_env;
+use support::{Faults, until};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+use worker::Backoff;
+use worker::supervisor::Outcome;
+
+use crate::message_path::{Chat, MS, caller};
+
+const N: usize = 4;
+const ORGANIZATIONS: [u64; 2] = [1, 2];
+const ACCOUNTS: [u64; 3] = [10, 11, 20];
+const ROOMS: u64 = 4;
+
+fn settings(shard: u32, shards: u32) -> Settings {
+    let backoff = Backoff::new(2 * MS, 20 * MS, 0.3).expect("a backoff");
+    Settings {
+        shard,
+        shards,
+        write_every: 10 * MS,
+        save_every: 150 * MS,
+        lease_lives_for: 600 * MS,
+        ..Settings::of_one(backoff)
+    }
+}
+
+fn policy() -> Policy {
+    Policy::new(N as u32, Some(Policy::MAX_AGE_MS)).expect("a policy")
+}
+
+/// What matters of a limit.
+#[derive(Debug, PartialEq, Eq)]
+struct Limit {
+    first_visible: Option<MessageId>,
+    visible: u32,
+    rooms: u32,
+}
+
+struct History {
+    chat: Chat,
+    random: fastrand::Rng,
+    number: u64,
+    seen: usize,
+    states: BTreeMap<(RoomId, MessageId), MessageState>,
+}
+
+impl History {
+    async fn new(seed: u64) -> Self {
+        let random = fastrand::Rng::with_seed(seed);
+        Self { chat: Chat::new().await, random, number: 0, seen: 0, states: BTreeMap::new() }
+    }
+
+    async fn event(&mut self) {
+        self.number += 1;
+        let account = AccountId::from_bits(ACCOUNTS[self.random.usize(..ACCOUNTS.len())]);
+        let room = RoomId::from_bits(100 * (1 + self.random.u64(..ROOMS)));
+        let organization = caller(account.get()).organization;
+        let id = Epoch::default().first_id(Timestamp::now()).get() - (1 << 30) + self.number;
+        let known: Vec<(RoomId, MessageId)> = self.states.keys().rev().take(12).copied().collect();
+        let (known_room, message) = match known.get(self.random.usize(..12)) {
+            Some((room, message)) => (*room, *message),
+            None => (room, MessageId::from_bits(id)),
+        };
+        let member = AccountId::from_bits(ACCOUNTS[self.random.usize(..ACCOUNTS.len())]);
+        let body = format!("text {}", self.number);
+        let (room, what) = match self.random.u32(0..100) {
+            0..50 => {
+                let message = MessageId::from_bits(id);
+                (room, What::MessageCreated { message, author: account, author_organization: organization, body })
+            }
+            50..55 => (known_room, What::MessageUpdated { message, body }),
+            // Not everybody may: some of them change nothing.
+            55..72 => (known_room, What::MessageDeleted { message, as_admin: self.random.bool() }),
+            72..84 => (room, What::RoomMemberJoined { member }),
+            84..92 => (room, What::RoomMemberLeft { member }),
+            92..95 => (room, What::RoomDeleted),
+            _ => {
+                let organization = OrganizationId::from_bits(ORGANIZATIONS[self.random.usize(..2)]);
+                let plan = if self.random.bool() { Plan::Free } else { Plan::Paid };
+                self.chat.directory.set_plan(organization, plan).await.expect("a plan");
+                return;
+            }
+        };
+        let id = EventId::new(&format!("event-{}", self.number)).expect("an id");
+        let event = Event { id, at: Timestamp::now(), by: Actor { account, organization }, room, what };
+        append_event(&self.chat.events, &event).await.expect("appended");
+    }
+
+    /// Folds what was accepted since.
+    async fn fold(&mut self) {
+        let log = self.chat.log().await;
+        // The log is read whole, and partitions in any order: begin anew.
+        self.states.clear();
+        self.seen = log.len();
+        for read in log {
+            let decoded = decode(&read.record.key, &read.record.headers, &read.record.value);
+            let Decoded::Event(event) = decoded else { panic!("{decoded:?}") };
+            let Some(message) = event.message() else { continue };
+            let position = Position::new(0, read.place.offset).expect("an offset");
+            let key = (event.room, message);
+            if let Verdict::Changed(state) | Verdict::Buried(state) = apply(self.states.get(&key), &event, position) {
+                self.states.insert(key, state);
+            }
+        }
+    }
+
+    /// By a plain sort. None for who is not limited.
+    async fn expected(&self) -> Vec<Option<Limit>> {
+        let ids = ORGANIZATIONS.map(OrganizationId::from_bits);
+        let organizations = self.chat.directory.organizations(&ids).await.expect("organizations");
+        let rooms = self.chat.directory.rooms_of(&ids).await.expect("rooms");
+        let limit = |(organization, rooms): (Option<chat::Organization>, Vec<RoomId>)| {
+            let rooms: BTreeSet<RoomId> = rooms.into_iter().collect();
+            let live = self.states.iter().filter(|((room, _), state)| rooms.contains(room) && !state.is_deleted());
+            let mut live: Vec<MessageId> = live.map(|((_, id), _)| *id).collect();
+            live.sort_unstable_by(|one, other| other.cmp(one));
+            let first_visible = (live.len() > N).then(|| live[N - 1]);
+            let limit = Limit { first_visible, visible: live.len().min(N) as u32, rooms: rooms.len() as u32 };
+            organization.filter(|organization| organization.plan == Plan::Free).map(|_| limit)
+        };
+        organizations.into_iter().zip(rooms).map(limit).collect()
+    }
+
+    async fn stored(&self) -> Vec<Option<Limit>> {
+        let rows = self.chat.limits.get(&ORGANIZATIONS.map(OrganizationId::from_bits)).await.expect("limits");
+        let limit = |row: chat::LimitRow| Limit {
+            first_visible: row.first_visible_message_id(),
+            visible: row.visible_messages,
+            rooms: row.rooms,
+        };
+        let rows = rows.into_iter().map(|row| row.filter(|row| row.standing != Standing::Released));
+        rows.map(|row| row.map(limit)).collect()
+    }
+
+    async fn check(&mut self) {
+        until("the read model is built", async || self.chat.is_built().await).await;
+        self.fold().await;
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+        loop {
+            let (stored, expected) = (self.stored().await, self.expected().await);
+            if stored == expected {
+                return;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "{stored:?} is stored, it ought to be {expected:?}");
+            tokio::time::sleep(5 * MS).await;
+        }
+    }
+
+    fn follow(&self, settings: Settings, faults: &Faults) -> AbortOnDropHandle<Outcome> {
+        let tree = self.chat.follow_tree(settings, policy(), faults);
+        AbortOnDropHandle::new(tokio::spawn(tree.run(CancellationToken::new())))
+    }
+}
+
+fn histories() -> u64 {
+    (number_from_env("LANNER_SCHEDULES", 10) / 5).clamp(1, 200)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn soon_after_every_event_each_limit_is_the_brute_force_one() {
+    for seed in 0..histories() {
+        let mut history = History::new(seed).await;
+        let _read_model = history.chat.read_model();
+        let _following = history.follow(settings(0, 1), &Faults::new(seed, 0));
+        for _ in 0..40 {
+            history.event().await;
+            history.check().await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_again_and_again_with_failing_ports_and_other_shards_no_limit_is_off() {
+    for seed in 0..histories() {
+        let mut history = History::new(100 + seed).await;
+        let _read_model = history.chat.read_model();
+        for round in 0..6 {
+            let shards = history.random.u32(1..4);
+            let faults = Faults::new(seed * 100 + round, 10);
+            let following: Vec<_> = (0..shards)
+                .map(|shard| history.follow(settings(shard, shards), &faults.of_port(10 + u64::from(shard))))
+                .collect();
+            for _ in 0..history.random.usize(1..12) {
+                history.event().await;
+                tokio::time::sleep(history.random.u32(0..60) * MS).await;
+            }
+            if history.random.bool() {
+                history.check().await;
+            }
+            drop(following);
+            // Some events come while nobody follows.
+            history.event().await;
+        }
+        let _following = history.follow(settings(0, 1), &Faults::new(seed, 0));
+        history.check().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_saved_is_gone_on_with_and_what_was_torn_is_read_from_the_store() {
+    use worker::State;
+    use worker::state::{Expected, Write};
+
+    let mut history = History::new(7).await;
+    let _read_model = history.chat.read_model();
+    let run = async |history: &History| {
+        let (stop, faults) = (CancellationToken::new(), Faults::new(1, 0));
+        let following = tokio::spawn(history.chat.follow_tree(settings(0, 1), policy(), &faults).run(stop.clone()));
+        (stop, following)
+    };
+    let (stop, following) = run(&history).await;
+    for _ in 0..20 {
+        history.event().await;
+    }
+    history.chat.directory.set_plan(OrganizationId::from_bits(1), Plan::Free).await.expect("a plan");
+    history.check().await;
+    stop.cancel();
+    assert_eq!(following.await.expect("no panic"), Outcome::Stopped);
+    let state = &history.chat.state;
+    let records = state.list("follow-limits-set/", None, 10).await.expect("records");
+    assert!(!records.is_empty(), "nothing was saved at the stop");
+    for record in records {
+        let torn = &record.value[..record.value.len() / 2];
+        let write = Write { key: &record.key, value: torn, expected: Expected::Anything, lives_for: None };
+        state.put(write).await.expect("torn");
+    }
+    history.event().await;
+    let (stop, following) = run(&history).await;
+    history.check().await;
+    stop.cancel();
+    assert_eq!(following.await.expect("no panic"), Outcome::Stopped);
+}
