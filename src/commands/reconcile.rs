@@ -72,9 +72,9 @@ fn print(found: &Reconciled, epoch: Epoch) {
     let columns = [
         Column::Number("organization"),
         Column::Text("readers"),
-        Column::Text("newest such message"),
-        Column::Text("room"),
-        Column::Text("posted"),
+        Column::Number("newest of these"),
+        Column::Number("room"),
+        Column::Name("posted"),
         Column::Text("event"),
     ];
     let row = |drift: &Drift| {

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 /// More events than the feed has.
 const ALL: usize = usize::MAX;
 const ROOM: u64 = 1;
+const FOLLOW: &str = "follow-limits";
 
 /// The chat of a feed in a data directory of its own.
 fn program_for(feed: &Feed) -> (TempDir, Program) {
@@ -34,10 +35,24 @@ async fn counted(served: &Served, label: &str) -> u64 {
 async fn a_real_feed_pushed_over_http_is_read_back() {
     let Some(feed) = Feed::find(ALL) else { return };
     let (_folder, program) = program_for(&feed);
+    let program = program.with("LANNER_POLICY", "[{max_messages=200}]").with("LANNER_FOLLOW_LIMITS_SAVE_EVERY_MS", 300);
     let served = Served::new(&program);
     served.start_all().await;
-    let pushed = push(&served, &feed, 32).await;
+    let killing = async {
+        for _ in 0..4 {
+            served.start(FOLLOW);
+            tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+            served.kill(FOLLOW);
+        }
+        served.start(FOLLOW);
+    };
+    let (pushed, ()) = tokio::join!(push(&served, &feed, 32), killing);
     pushed.check(&served, &feed).await;
+    // Of the process that was killed the lease holds for a while yet.
+    program.run("reconcile --settle 20s").exits(0);
+    let limits = program.run("limits export").exits(0).out;
+    assert!(limits.lines().any(|line| line.contains(",200,")), "somebody has the newest 200: {limits}");
+    assert_eq!(served.stop(FOLLOW), Some(0));
     assert_eq!(pushed.repeated, 0, "nothing failed");
     assert_eq!(counted(&served, "outcome=\"unknown\"").await, feed.orphans() as u64);
     assert_eq!(feed.orphans(), 7, "what is known of this feed");
@@ -99,6 +114,8 @@ async fn a_free_organization_sees_what_the_limit_shows_and_an_upgrade_shows_all_
     assert_eq!((limit["plan"].as_str(), limit["state"].as_str()), (Some("free"), Some("limited")), "{limit}");
     let oldest = served.reads.get(&format!("/v1/rooms/{ROOM}/messages?limit=100"), &token).await.expect("an answer");
     assert_eq!(oldest.json()["hidden_older"], true);
+    let found = program.run("reconcile --settle 10ms --organization 1").exits(4).out;
+    assert!(found.contains("miss 7"), "by the policy in force all ten may be seen: {found}");
     program.run("organizations set-plan 1 paid --reason upgraded").exits(0);
     assert_eq!(seen(&served, &token).await, texts, "all at once");
 }
