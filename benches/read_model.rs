@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cargo bench --bench read_model -- [--events 100000] [--rounds 5] [--rooms 1000]
+//! LANNER_TEST_SERVERS=dynamodb tests/servers cargo bench --bench read_model -- --events 20000 --rounds 5   # rows in DynamoDB
 //! ```
 //!
 //! Each round appends `--events` events (8 new messages, an edit and a deletion of every ten) to `--rooms` rooms, from 64 writers with one
@@ -12,8 +13,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use aws::{Credentials, DynamoDb, DynamoDbMessages, DynamoDbSettings, ServiceSettings, Tables, provision};
 use chat::event::{Actor, Event, EventId, What};
-use chat::{AccountId, Epoch, MessageId, NoHeads, OrganizationId, RoomId, Timestamp};
+use chat::{AccountId, Epoch, MessageId, MessageStore, NoHeads, OrganizationId, RoomId, Timestamp};
 use clap::Parser;
 use embedded::{
     Access, DataDir, LmdbLog, LmdbMessageStore, LmdbMessages, MapSize, PackedIndex, SqliteDirectory, SqliteLedger,
@@ -28,6 +30,8 @@ use worker::supervisor::Tree;
 
 const PARTITIONS: u32 = 16;
 const WRITERS: u64 = 64;
+/// Where DynamoDB is, if it is to be used.
+const DYNAMODB: &str = "LANNER_TEST_DYNAMODB_URL";
 
 /// Measures the embedded message path up to the read model.
 #[derive(Parser)]
@@ -52,6 +56,7 @@ async fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let folder = tempfile::tempdir()?;
     let ports = ports(&DataDir::open(folder.path(), Access::Write, "bench").await?).await?;
+    println!("rows are {}", if std::env::var(DYNAMODB).is_ok() { "in DynamoDB" } else { "embedded" });
     for round in 0..arguments.rounds {
         let appended = timed(append(&ports, &arguments, round * arguments.events)).await?;
         let built = timed(build(&ports)).await?;
@@ -82,18 +87,37 @@ async fn ports(data: &DataDir) -> Result<MessagePorts> {
     let log = |name: &str| {
         LmdbLog::open(name, &data.log(name), PARTITIONS, Duration::from_secs(10), MapSize::default()).map(Arc::new)
     };
-    let messages = LmdbMessages::open(&data.messages(), MapSize::default())?;
-    let index = PackedIndex::open(&data.live_ids(), MapSize::default(), Epoch::default())?;
+    let messages: Arc<dyn MessageStore> = match std::env::var(DYNAMODB) {
+        Ok(endpoint) => Arc::new(DynamoDbMessages::new(dynamodb(endpoint).await?)),
+        Err(_) => {
+            let messages = LmdbMessages::open(&data.messages(), MapSize::default())?;
+            let index = PackedIndex::open(&data.live_ids(), MapSize::default(), Epoch::default())?;
+            Arc::new(LmdbMessageStore::new(messages, index))
+        }
+    };
     Ok(MessagePorts {
         events: log(EVENT_LOG)?,
         readable: log(READABLE_LOG)?,
-        messages: Arc::new(LmdbMessageStore::new(messages, index)),
+        messages,
         memberships: Some(Arc::new(SqliteDirectory::open(data).await?)),
         heads: Arc::new(NoHeads),
         ledger: Arc::new(SqliteLedger::open(data).await?),
         state: Arc::new(SqliteState::open(data).await?),
         epoch: Epoch::default(),
     })
+}
+
+async fn dynamodb(endpoint: String) -> Result<DynamoDb> {
+    let service = ServiceSettings {
+        region: Some("eu-central-1".to_owned()),
+        endpoint: Some(endpoint),
+        credentials: Credentials::Local,
+        ..ServiceSettings::default()
+    };
+    let tables = Tables::with_prefix("bench-");
+    let db = DynamoDb::connect(&service, DynamoDbSettings { tables, ..DynamoDbSettings::default() }).await?;
+    provision::create_tables(&db).await?;
+    Ok(db)
 }
 
 /// The event `number` of a history in which every tenth message is edited and every tenth deleted.

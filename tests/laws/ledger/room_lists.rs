@@ -109,8 +109,11 @@ async fn room_lists_go_with_their_run(adapter: &Subject) {
         assert!(put(&*ledger, &item, at(5), b"old").await);
     }
     let old = Old { before: at(100), except: None };
-    assert_eq!(prune_all(&*ledger, &old, 4).await.organizations, 10);
-    assert_eq!(kept(&*ledger, &item("r", 3)).await, None);
+    // What is told of a step whose answer is lost is not counted.
+    assert!(prune_all(&*ledger, &old, 4).await.organizations <= 10);
+    for item in items("r", 0..10) {
+        assert_eq!(kept(&*ledger, &item).await, None);
+    }
     // The name is free again, and perhaps the number by which the ledger knows the run.
     fill(&*ledger, "r", 200, 10).await;
     for item in items("r", 0..10) {
