@@ -48,8 +48,8 @@ locals {
       may   = ["epoch", "read_messages", "look_up_limits", "decrypt_items"]
     }
     follow-limits = {
-      about = "Keeps limits exact from second to second: reads ids, stores limits, saves what it has in memory"
-      may   = ["epoch", "read_live_ids", "store_limits", "save_sets", "decrypt_items"]
+      about = "Keeps limits exact from second to second: reads ids, stores limits, remembers how far it is"
+      may   = ["epoch", "follow_limits", "read_live_ids", "store_limits", "decrypt_items"]
     }
   }
 

@@ -28,8 +28,8 @@ variable "service_accounts" {
     condition = alltrue([
       for job in keys(var.service_accounts) :
       contains([
-        "extract-organizations", "collect-rooms", "merge-newest", "serve-writes", "build-read-model", "serve-reads", "follow-limits", "rerun",
-        "operate", "import",
+        "extract-organizations", "collect-rooms", "merge-newest", "serve-writes", "build-read-model", "serve-reads",
+        "follow-limits", "rerun", "operate", "import",
       ], job)
     ])
     error_message = "service_accounts: there are extract-organizations, collect-rooms, merge-newest, serve-writes, build-read-model, serve-reads, follow-limits, rerun, operate and import."
@@ -47,7 +47,7 @@ variable "service_accounts" {
 }
 
 variable "message_path" {
-  description = "Whether the jobs of the message path (serve-writes, build-read-model, serve-reads, follow-limits) have roles: the chart's messagePath.enabled."
+  description = "Whether the jobs of the message path (serve-writes, build-read-model, serve-reads) and follow-limits have roles: the chart's messagePath.enabled."
   type        = bool
   default     = false
 

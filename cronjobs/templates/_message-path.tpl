@@ -14,6 +14,7 @@
   "auth" (default dict $settings.auth)
   "write_api" (merge (dict "listen" (printf "%s:%d" $listen (int .Values.serveWrites.port))) (default dict $settings.write_api))
   "read_api" (merge (dict "listen" (printf "%s:%d" $listen (int .Values.serveReads.port))) (default dict $settings.read_api))
+  "follow_limits" (default dict $settings.follow_limits)
   | toYaml }}
 {{- end }}
 
@@ -62,11 +63,6 @@
 {{- $port := (index $.Values $job).port }}
 {{- if eq (int $port) (int $.Values.http.port) }}
 {{- fail (printf "%s.port is %v, where http.port answers already" $job $port) }}
-{{- end }}
-{{- end }}
-{{- with .Values.settings.directory }}
-{{- if and $.Values.followLimits.enabled (eq .owner "chat") (not .changed_organizations) }}
-{{- fail "followLimits.enabled needs settings.directory.changed_organizations, because settings.directory.owner is chat" }}
 {{- end }}
 {{- end }}
 {{- $partitions := .Values.settings.event_log.partitions }}

@@ -14,7 +14,7 @@
 {{- $_ := set $settings "queue" (dict "adapter" "sqs") }}
 {{- $listen := dict "listen" (printf "%s:%d" (include "lanner.host" .) (int .Values.http.port)) }}
 {{- $_ := set $settings "http" (merge $listen (default dict $settings.http)) }}
-{{- $settings = omit $settings "event_log" "state" "auth" "write_api" "read_api" }}
+{{- $settings = omit $settings "event_log" "state" "auth" "write_api" "read_api" "follow_limits" }}
 {{- if .Values.messagePath.enabled }}
 {{- $settings = merge (include "lanner.message-path.settings" . | fromYaml) $settings }}
 {{- end }}

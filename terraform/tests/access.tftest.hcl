@@ -48,7 +48,8 @@ run "each_role" {
 
   assert {
     condition = toset(keys(module.role)) == toset([
-      "extract-organizations", "collect-rooms", "merge-newest", "serve-writes", "build-read-model", "serve-reads", "follow-limits", "rerun", "operate", "import",
+      "extract-organizations", "collect-rooms", "merge-newest", "serve-writes", "build-read-model", "serve-reads", "follow-limits", "rerun",
+      "operate", "import",
     ])
     error_message = "a role for each job, and for what people start"
   }
@@ -274,7 +275,11 @@ run "each_role" {
       for name, role in module.role : toset(flatten([
         for s in jsondecode(role.policy).Statement : try(s.Condition["ForAllValues:StringEquals"]["dynamodb:LeadingKeys"], ["everything"])
         if contains(s.Resource, "state") && s.Action != ["dynamodb:DescribeTable"]
-      ])) == toset(concat(["store"], lookup({ serve-writes = ["id-writer", "idempotency"], build-read-model = ["group"], follow-limits = ["follow-limits", "follow-limits-place", "follow-limits-set"] }, name, [])))
+        ])) == toset(concat(["store"], lookup({
+          serve-writes     = ["id-writer", "idempotency"]
+          build-read-model = ["group"]
+          follow-limits    = ["follow-limits", "follow-limits-place", "follow-limits-set"]
+      }, name, [])))
     ])
     error_message = "a role touches more of the table of state than its own records"
   }

@@ -27,7 +27,7 @@ CASES = {
 }
 # Those in which the message path is on.
 WITH_MESSAGES = {"message-path", "message-path-small"}
-# And the one in which limits are followed.
+# Those in which limits are followed.
 WITH_FOLLOWING = {"message-path"}
 
 

@@ -149,7 +149,7 @@ class Trial:
     def worker(self, job):
         """A pod: its probes answer as the chart asks them, and SIGTERM ends it in the time that it has."""
         [pod] = [pod_of(item)["spec"] for item in self.items if item["metadata"]["name"] == f"lanner-{job}"
-                 and item["kind"] == "Deployment"]
+                 and item["kind"] in ("Deployment", "StatefulSet")]
         start = self.command(job)
         process = subprocess.Popen(self.confined(start), env=start.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:

@@ -1,10 +1,11 @@
-"""The containers of the message path on real servers: what is written over HTTP can be read over HTTP."""
+"""The containers of the message path on real servers: what is written over HTTP can be read over HTTP, and limits follow it."""
 
 import base64
 import json
 import os
 import secrets
 import subprocess
+import time
 import urllib.error
 import urllib.request
 
@@ -38,6 +39,7 @@ class Trial(live.Trial):
         return merged(super().values(name), {
             "settings": {"event_log": {**broker, "replication_factor": 1, "insync_replicas_min": 1, "session_timeout_ms": 3000}},
             "messagePath": {"enabled": True, "keys": {"secret": "tokens"}},
+            "followLimits": {"enabled": True},
             "networkPolicy": {"writesFrom": somebody, "readsFrom": somebody, "egress": {"kafka": {"to": somebody}}},
         })
 
@@ -57,8 +59,21 @@ class Trial(live.Trial):
             page = ask(f"http://{reads.environment['LANNER_READ_API_LISTEN']}/v1/rooms/1/messages?limit=1", token)
         if WORDS not in json.dumps(page):
             raise Wrong(f"{written} was written, {page} was read")
+        with self.worker("follow-limits"):
+            self.followed()
         self.expect(0, "doctor")
         self.expect(42, "serve-reads", secret=None)
+
+    def followed(self):
+        """Limits come without a run, at most 30 s later."""
+        until = time.monotonic() + 30
+        while True:
+            try:
+                return self.limits()
+            except Wrong:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.2)
 
     def token(self, start):
         told = subprocess.run([BINARY, "token", "--account=1"], env=start.environment, capture_output=True, text=True, timeout=60)

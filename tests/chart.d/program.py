@@ -13,8 +13,8 @@ from start import starts
 BINARY = pathlib.Path(os.environ.get("LANNER_BINARY", ROOT / "target/debug/lanner"))
 
 # The jobs of the message path, which is off by default.
-OF_MESSAGES = {"serve-writes", "build-read-model", "serve-reads", "follow-limits"}
-# And what is off by default even there.
+OF_MESSAGES = {"serve-writes", "build-read-model", "serve-reads"}
+# What follows it, off by default, too. It is in shards, whose pods have numbers.
 OF_FOLLOWING = {"follow-limits"}
 # What the chart runs when somebody asks for it, besides jobs.
 BY_HAND = {"rerun", "operate"}
@@ -45,13 +45,13 @@ def keys():
 def jobs(renderings):
     """Each job of the program has its template, of the kind that fits its shape; nothing else runs, of the message path only where it is on."""
     kinds = {"runs_once": "CronJob", "runs_on": "Deployment"}
-    expected = {job["name"]: kinds[job["shape"]] for job in ask("jobs")}
+    expected = {job["name"]: kinds[job["shape"]] for job in ask("jobs")} | dict.fromkeys(OF_FOLLOWING, "StatefulSet")
     for name in expected:
         if not (CHART / f"templates/{name}.yaml").exists():
             yield f"job {name} has no templates/{name}.yaml"
     for case, text in renderings.items():
-        left_out = set() if case in WITH_FOLLOWING else OF_FOLLOWING if case in WITH_MESSAGES else OF_MESSAGES
-        wanted = {name: kind for name, kind in expected.items() if name not in left_out}
+        off = (set() if case in WITH_MESSAGES else OF_MESSAGES) | (set() if case in WITH_FOLLOWING else OF_FOLLOWING)
+        wanted = {name: kind for name, kind in expected.items() if name not in off}
         found = {}
         for item in filter(pod_of, objects(text)):
             command = pod_of(item)["spec"]["containers"][0]["command"]
@@ -75,7 +75,7 @@ def settings(renderings):
                 except ValueError as error:
                     yield f"{case}: {job}: {error}"
                     continue
-            for section, name, value in start.overrides(taken):
+            for section, name, value in start.overrides():
                 if str(taken[section][name]) != value:
                     yield f"{case}: {job}: {section}.{name} is {taken[section][name]}, not {value}"
             if "secret@" in json.dumps(taken):

@@ -10,7 +10,8 @@ FILE = CHART / "values.schema.json"
 # What the chart decides, or what makes no sense on more than one machine.
 DECIDED = {"data.dir", "directory.adapter", "directory.url", "messages.url", "limits.adapter", "ledger.adapter", "ledger.url",
            "queue.adapter", "aws.credentials", "http.listen", "event_log.adapter", "event_log.user", "event_log.password",
-           "event_log.authorities_file", "state.adapter", "auth.jwks", "write_api.listen", "read_api.listen"}
+           "event_log.authorities_file", "state.adapter", "auth.jwks", "write_api.listen", "read_api.listen", "follow_limits.shard",
+           "follow_limits.shards"}
 # Queries that only an existing chat's directory has.
 OF_CHAT = ["free_organizations", "organizations", "rooms"]
 # And one that it has for the message path alone.
@@ -18,7 +19,7 @@ OF_MESSAGE_PATH = ["participant"]
 # And one that it has for what follows the directory alone.
 OF_FOLLOWING = ["changed_organizations"]
 # What all jobs must see alike, or what one job has to itself anyway.
-OF_NO_JOB = {"policy", "event_log", "write_api", "read_api"}
+OF_NO_JOB = {"policy", "event_log", "write_api", "read_api", "follow_limits"}
 
 
 def derived():

@@ -11,6 +11,7 @@ import time
 from helm import objects, pod_of, render
 
 SLOT = "metadata.labels['batch.kubernetes.io/job-name']"
+INDEX = "metadata.labels['apps.kubernetes.io/pod-index']"
 
 
 @dataclasses.dataclass
@@ -38,16 +39,12 @@ class Start:
         environment = {name: follow(value) for name, value in self.environment.items()}
         return Start(self.command, environment, files, {moved(path): of for path, of in self.elsewhere.items()})
 
-    def overrides(self, sections):
-        """(section, key, value) of each setting of these sections in the environment, without those that stand in files."""
+    def overrides(self):
+        """(section, key, value) of each setting in the environment, without those that stand in files."""
         for name, value in self.environment.items():
-            if name.endswith("_FILE"):
-                continue
-            for section in sections:
-                # Both can have more than one word: no section begins with the words of another one.
-                match = re.fullmatch(rf"LANNER_{section}_(\w+)", name, re.IGNORECASE)
-                if match:
-                    yield section, match[1].lower(), value
+            match = re.fullmatch(r"LANNER_(FOLLOW_LIMITS|[A-Z]+)_([A-Z_]+)", name)
+            if match and name != "LANNER_JOB_NAME" and not name.endswith("_FILE"):
+                yield match[1].lower(), match[2].lower(), value
 
 
 def starts(items, slot=None):
@@ -70,6 +67,9 @@ def environment(item, container, slot):
             # As the CronJob controller names its Jobs.
             minutes = int(time.time()) // 60 if slot is None else slot
             made[variable["name"]] = f"{item['metadata']['name']}-{minutes}"
+        elif variable["valueFrom"] == {"fieldRef": {"fieldPath": INDEX}}:
+            # The first of the pods of a StatefulSet.
+            made[variable["name"]] = "0"
         else:
             raise ValueError(f"{variable['name']}: do not know what {variable['valueFrom']} becomes")
     return made
@@ -96,7 +96,8 @@ def main(arguments):
     parser = argparse.ArgumentParser(
         prog="tests/chart --command",
         description="Prints as JSON: command, environment, files (by path), elsewhere (path: NAME/KEY of what is not in the chart).")
-    parser.add_argument("job", help="extract-organizations, collect-rooms, merge-newest, serve-writes, build-read-model, serve-reads, rerun")
+    parser.add_argument("job", help="extract-organizations, collect-rooms, merge-newest, serve-writes, build-read-model, serve-reads, follow-limits, "
+                                    "rerun")
     parser.add_argument("--values", action="append", default=[], metavar="FILE", help="as helm's")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as helm's")
     parser.add_argument("--set-string", action="append", default=[], metavar="KEY=VALUE", help="as helm's")

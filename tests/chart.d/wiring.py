@@ -4,6 +4,7 @@ import re
 import zoneinfo
 
 from helm import called, pod_of
+from start import INDEX
 
 
 def problems(items):
@@ -65,6 +66,8 @@ def of_object(item, found, pods):
         ports = {port["name"] for pod in chosen.values() for port in pod["spec"]["containers"][0].get("ports", [])}
         for port in sorted(named_ports(item) - ports):
             yield f"{name} is about a port {port} that is not there"
+    if kind == "StatefulSet":
+        yield from of_shards(name, spec, found)
     if kind in ("CronJob", "Job"):
         yield from of_job(name, spec["jobTemplate"]["spec"] if kind == "CronJob" else spec)
     if kind == "CronJob":
@@ -74,11 +77,24 @@ def of_object(item, found, pods):
             yield f"{name}: there is no time zone {spec['timeZone']}"
 
 
+def of_shards(name, spec, found):
+    """Each pod knows its number, and how many there are is how many it is told."""
+    if ("Service", spec["serviceName"]) not in found:
+        yield f"{name}: there is no Service {spec['serviceName']}"
+    [container] = spec["template"]["spec"]["containers"]
+    given = {variable["name"]: variable for variable in container["env"]}
+    section = container["command"][1].replace("-", "_").upper()
+    if given[f"LANNER_{section}_SHARDS"]["value"] != str(spec["replicas"]):
+        yield f"{name}: its pods are told another number than {spec['replicas']}"
+    if given[f"LANNER_{section}_SHARD"].get("valueFrom") != {"fieldRef": {"fieldPath": INDEX}}:
+        yield f"{name}: its pods do not know which one they are"
+
+
 def selected(item):
     """The labels by which an object chooses pods."""
     spec = item.get("spec", {})
     match item["kind"]:
-        case "Deployment" | "PodDisruptionBudget" | "PodMonitor":
+        case "Deployment" | "StatefulSet" | "PodDisruptionBudget" | "PodMonitor":
             return spec["selector"]["matchLabels"].items()
         case "NetworkPolicy":
             return spec["podSelector"]["matchLabels"].items()

@@ -76,8 +76,9 @@ def forward(target, path, headers, body):
 
 
 def family_of(body):
-    """The partition key of a record of the table of state, where one record is asked for."""
-    return (body.get("Key") or body.get("Item") or {}).get("family", {}).get("S")
+    """The partition key of a record of the table of state, or of those that are listed."""
+    asked = (body.get("Key") or body.get("Item") or {}).get("family") or body.get("ExpressionAttributeValues", {}).get(":family") or {}
+    return asked.get("S")
 
 
 def calls_of(target, body):
