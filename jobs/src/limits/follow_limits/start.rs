@@ -54,9 +54,7 @@ pub(super) async fn start(
     let mut shard = Shard::default();
     let mut wanted = free_organizations(ports, settings, pulse).await?;
     let all = wanted.len();
-    if place.is_some() {
-        restore(ports, n, &mut wanted, &mut shard, pulse).await?;
-    }
+    restore(ports, settings, place.as_ref().map(|_| n), &mut wanted, &mut shard, pulse).await?;
     tracing::info!(organizations = all, restored = all - wanted.len(), epoch, "limits are followed");
     wanted.into_iter().for_each(|id| shard.mark_dirty(id));
     let offsets = offsets(place.as_ref(), &bounds);
@@ -150,10 +148,12 @@ async fn free_organizations(
     }
 }
 
-/// Takes what was saved of the organizations wanted; those without are left.
+/// Takes what was saved of the organizations wanted, if it is of `n` messages; those without are left. What else was saved of this shard's
+/// organizations is taken away with the next snapshot: once its place has moved on nobody may believe it.
 async fn restore(
     ports: &FollowPorts,
-    n: usize,
+    settings: &Settings,
+    n: Option<usize>,
     wanted: &mut BTreeSet<OrganizationId>,
     shard: &mut Shard,
     pulse: &Pulse,
@@ -163,8 +163,10 @@ async fn restore(
         pulse.beat();
         let (sets, last) = saving::page(&*ports.state, after).await.map_err(|error| Cause::of("state", &error))?;
         for saved in sets {
-            if saved.set.n() == n && wanted.remove(&saved.id) {
+            if n == Some(saved.set.n()) && wanted.remove(&saved.id) {
                 shard.restore(saved);
+            } else if settings.keeps(saved.id) {
+                shard.save_again(saved.id);
             }
         }
         match last {
