@@ -102,7 +102,8 @@ class House:
         gate = self.gate(role)
         # Its queues' depth is told only where metrics are.
         env = self.environment(gate.dynamodb, gate.sqs, LANNER_HTTP_LISTEN=free_address(), **more)
-        return subprocess.Popen([self.lanner, role], env=env, cwd=self.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        with open(f"{self.folder}/{role}.log", "ab") as told:
+            return subprocess.Popen([self.lanner, role], env=env, cwd=self.folder, stdout=subprocess.DEVNULL, stderr=told)
 
     @contextlib.contextmanager
     def workers(self, roles=("collect-rooms", "merge-newest"), **more):
@@ -149,6 +150,12 @@ def story(house, folder):
         print(f"NOT RUN: roles of the message path: {calls_messages.KAFKA} is not set")
 
 
+def warnings(folder):
+    """What the workers complained of."""
+    for log in sorted(folder.glob("*.log")):
+        yield from (f"{log.stem} said: {line}" for line in log.read_text(errors="replace").splitlines() if " WARN " in line or " ERROR " in line)
+
+
 def compare(house):
     """What was refused, and what a role may although nobody ever calls it."""
     for role, gate in house.gates.items():
@@ -165,8 +172,9 @@ def main():
         house = House(str(Path(sys.argv[1]).resolve()), folder)
         story(house, Path(folder))
         wrong = house.wrong + list(compare(house))
+        said = list(warnings(Path(folder))) if wrong else []
     calls = sum(len(gate.made) for gate in house.gates.values())
-    print("\n".join(wrong) if wrong else f"{len(house.gates)} roles did their work with their own rights: {calls} kinds of calls, none refused")
+    print("\n".join(said[-40:] + wrong) if wrong else f"{len(house.gates)} roles did their work with their own rights: {calls} kinds of calls, none refused")
     sys.exit(bool(wrong))
 
 

@@ -48,7 +48,7 @@ def story(house, writes, reads):
 
 
 def ask(house, url, token, body=None, headers=None):
-    """What is answered, at most 30 s later; a service that has just been started may not listen yet."""
+    """What is answered, at most 30 s later. A service that has just been started may not listen yet, or refuse until it holds its lease."""
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"} | (headers or {})
     until = time.monotonic() + 30
     while True:
@@ -57,10 +57,10 @@ def ask(house, url, token, body=None, headers=None):
             with urllib.request.urlopen(request, timeout=30) as answer:
                 return json.load(answer)
         except urllib.error.HTTPError as refused:
-            house.wrong.append(f"{url}: {refused.code}: {refused.read().decode()}")
-            return None
+            wrong, may_pass = f"{refused.code}: {refused.read().decode()}", refused.code == 503
         except OSError as away:
-            if time.monotonic() > until:
-                house.wrong.append(f"{url}: {away}")
-                return None
-            time.sleep(0.2)
+            wrong, may_pass = str(away), True
+        if not may_pass or time.monotonic() > until:
+            house.wrong.append(f"{url}: {wrong}")
+            return None
+        time.sleep(0.2)
