@@ -12,6 +12,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+// Its allocator is the one that every job runs with.
+use telemetry as _;
+
 use anyhow::{Context, Result, ensure};
 use aws::{Credentials, DynamoDb, DynamoDbMessages, DynamoDbSettings, ServiceSettings, Tables, provision};
 use chat::event::{Actor, Event, EventId, What};
@@ -54,6 +57,7 @@ struct Arguments {
 #[tokio::main]
 async fn main() -> Result<()> {
     let arguments = Arguments::parse();
+    telemetry::start("warn", telemetry::Format::Text)?;
     let folder = tempfile::tempdir()?;
     let ports = ports(&DataDir::open(folder.path(), Access::Write, "bench").await?).await?;
     println!("rows are {}", if std::env::var(DYNAMODB).is_ok() { "in DynamoDB" } else { "embedded" });

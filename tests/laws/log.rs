@@ -17,6 +17,7 @@ laws! {
         what_is_read_is_what_was_appended_in_order,
         what_is_appended_is_there_for_every_process,
         a_record_that_is_too_large_is_refused_for_itself,
+        what_is_appended_in_order_ends_at_the_first_that_is_refused,
         appends_that_wait_for_each_other_keep_their_order,
         a_group_goes_on_at_its_committed_offset,
         groups_know_nothing_of_each_other,
@@ -177,6 +178,25 @@ async fn a_record_that_is_too_large_is_refused_for_itself(adapter: &Subject) {
     let many = vec![record("a", ""); limits.batch_max + 1];
     assert!(matches!(log.append(many).await, Err(LogError::Refused { .. })));
     assert_eq!(append(&*log, Vec::new()).await, []);
+}
+
+async fn what_is_appended_in_order_ends_at_the_first_that_is_refused(adapter: &Subject) {
+    let (_folder, log) = adapter.fresh().await;
+    let limits = log.limits();
+    let small = |many: usize| (0..many).map(|number| record("a", number.to_string()));
+    // More than a call takes.
+    let many = limits.batch_max + 2;
+    let too_large = record("a", vec![b'x'; limits.record_bytes_max]);
+    let records = small(many).chain([too_large.clone()]).chain(small(2)).collect();
+    let answer = log.append_in_order(records).await;
+    assert!(matches!(answer, Err(LogError::Refused { .. })), "{answer:?}");
+    let stored = || async { all(&*log).await.into_iter().map(|read| read.record).collect::<Vec<_>>() };
+    assert_eq!(stored().await, small(many).collect::<Vec<_>>());
+    let answer = log.append_in_order(vec![too_large, record("a", "never")]).await;
+    assert!(matches!(answer, Err(LogError::Refused { .. })), "{answer:?}");
+    log.append_in_order(Vec::new()).await.expect("nothing");
+    log.append_in_order(vec![record("a", "last")]).await.expect("appended");
+    assert_eq!(stored().await, small(many).chain([record("a", "last")]).collect::<Vec<_>>());
 }
 
 async fn appends_that_wait_for_each_other_keep_their_order(adapter: &Subject) {

@@ -174,9 +174,7 @@ impl BuildReadModel {
             match neighbours.first().map(Changes::of) {
                 Some(Changes::Message) => {
                     let live = self.project_messages(self.events(neighbours)?).await?;
-                    for (item, is_live) in neighbours.iter().zip(live) {
-                        self.tell(item, Some(is_live)).await?;
-                    }
+                    self.tell(neighbours.iter().zip(live.into_iter().map(Some))).await?;
                 }
                 Some(Changes::Membership) => {
                     self.project_memberships(&self.events(neighbours)?).await?;
@@ -192,16 +190,15 @@ impl BuildReadModel {
     }
 
     async fn tell_all(&self, items: &[Item]) -> Result<(), Failed> {
-        for item in items.iter().filter(|item| !matches!(item.decoded, Decoded::Undecodable { .. })) {
-            self.tell(item, None).await?;
-        }
-        Ok(())
+        let readable = items.iter().filter(|item| !matches!(item.decoded, Decoded::Undecodable { .. }));
+        self.tell(readable.map(|item| (item, None))).await
     }
 
-    /// Tells that an event can be read. One at a time: of several at once the first could fail and be told again behind the others.
-    async fn tell(&self, item: &Item, is_live: Option<bool>) -> Result<(), Failed> {
-        let answers = self.ports.readable.append(vec![readable_record(&item.read, is_live)]).await?;
-        Ok(answers.into_iter().try_for_each(|answer| answer.map(drop))?)
+    /// Tells that events can be read, each with whether its message is live. In order: otherwise the first could fail and be told again
+    /// behind the others.
+    async fn tell(&self, items: impl Iterator<Item = (&Item, Option<bool>)>) -> Result<(), Failed> {
+        let records = items.map(|(item, is_live)| readable_record(&item.read, is_live)).collect();
+        Ok(self.ports.readable.append_in_order(records).await?)
     }
 
     /// The events among these items, each with its position.

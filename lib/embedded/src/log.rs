@@ -35,7 +35,7 @@ const BATCH_MAX: usize = 1_000;
 /// Bytes of one record, at most: what Kafka takes by default, with room for what it adds.
 const RECORD_BYTES_MAX: usize = 1_000_000;
 /// Calls that one transaction takes in, at most.
-const CALLS_MAX: usize = 256;
+const CALLS_MAX: usize = 1_024;
 /// The most partitions.
 const PARTITIONS_MAX: u32 = 1_024;
 
@@ -248,6 +248,18 @@ impl Log for LmdbLog {
         let log = || self.store.name.clone();
         let unanswered = || LogError::Unknown { log: log(), source: "an append ended without an answer".into() };
         self.appends.call(records).await.unwrap_or_else(|| Err(unanswered()))
+    }
+
+    /// In one transaction each: all of a call is appended, or nothing.
+    async fn append_in_order(&self, mut records: Vec<LogRecord>) -> Result<(), LogError> {
+        while !records.is_empty() {
+            // What is refused for itself comes last, so that nothing is behind it.
+            let taken = records.iter().take(BATCH_MAX).take_while(|record| record.bytes() <= RECORD_BYTES_MAX).count();
+            let rest = records.split_off(taken.max(1));
+            self.append(records).await?.into_iter().try_for_each(|answer| answer.map(drop))?;
+            records = rest;
+        }
+        Ok(())
     }
 
     async fn bounds(&self, partition: u32) -> Result<Bounds, LogError> {

@@ -56,12 +56,11 @@ impl<I: Send + 'static, O: Send + 'static> Batcher<I, O> {
         let (calls, mut waiting) = mpsc::channel::<Call<I, O>>(2 * max);
         tokio::spawn(async move {
             loop {
-                // Tasks that are ready to run hand over their entries before the batch is closed.
-                tokio::task::yield_now().await;
                 let mut batch = Vec::new();
                 if waiting.recv_many(&mut batch, max).await == 0 {
                     return;
                 }
+                gather(&mut waiting, &mut batch, max).await;
                 fill(&mut waiting, &mut batch, max, batching.linger).await;
                 let (entries, answers): (Vec<I>, Vec<oneshot::Sender<O>>) = batch.into_iter().unzip();
                 // A panic is this batch's alone: without a task to flush the next ones the whole process would be of no use.
@@ -84,6 +83,24 @@ impl<I: Send + 'static, O: Send + 'static> Batcher<I, O> {
         let (answer, answered) = oneshot::channel();
         self.calls.send((entry, answer)).await.ok()?;
         answered.await.ok()
+    }
+}
+
+/// Lets tasks that are ready to run hand over their entries, until none has one. Those that were answered by the last batch come again
+/// one after the other: a batch that were closed at the first would be small for ever, and each costs a synchronization to disk or a
+/// round trip.
+async fn gather<C>(waiting: &mut mpsc::Receiver<C>, batch: &mut Vec<C>, max: usize) {
+    loop {
+        tokio::task::yield_now().await;
+        let before = batch.len();
+        while batch.len() < max
+            && let Ok(call) = waiting.try_recv()
+        {
+            batch.push(call);
+        }
+        if batch.len() == before || batch.len() == max {
+            return;
+        }
     }
 }
 

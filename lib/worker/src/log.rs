@@ -150,6 +150,7 @@ pub type Appended = Vec<Result<Place, LogError>>;
 ///   one call, and of calls that waited for each other.
 /// - What is read is what was appended, byte by byte, in the order of the offsets, none left out.
 /// - A record that is too large is refused for itself; the others of its call are not harmed.
+/// - Of records that are appended in order, none stands in the log without all that came before it.
 /// - Members of a group share the partitions, each held by one of them at a time. Who joins gets some, who leaves or dies gives his to the
 ///   others, and they go on at the committed offset: what was not committed is read again, nothing is skipped.
 /// - A commit of somebody who no longer holds the partition is refused and changes nothing.
@@ -168,6 +169,15 @@ pub trait Log: Send + Sync {
 
     /// Appends records. An error of the whole call holds for each of them.
     async fn append(&self, records: Vec<LogRecord>) -> Result<Appended, LogError>;
+
+    /// Appends records up to the first that fails, and none behind it. So those of a key keep their order even where what was left out is
+    /// appended later.
+    async fn append_in_order(&self, records: Vec<LogRecord>) -> Result<(), LogError> {
+        for record in records {
+            self.append(vec![record]).await?.into_iter().try_for_each(|answer| answer.map(drop))?;
+        }
+        Ok(())
+    }
 
     /// What a partition holds.
     async fn bounds(&self, partition: u32) -> Result<Bounds, LogError>;

@@ -64,6 +64,8 @@ struct Memory {
     committed: Mutex<BTreeMap<u32, u64>>,
     member: Mutex<u64>,
     faults: Arc<Faults>,
+    /// Polls that bring something are answered at once.
+    is_instant: bool,
 }
 
 struct Member {
@@ -131,11 +133,23 @@ impl Log for Shared {
     }
 }
 
+impl Member {
+    /// Whether a poll would bring anything.
+    fn has_more(&self) -> bool {
+        let records = locked(&self.log.records);
+        let there = |partition: &u32| records.get(partition).map_or(0, Vec::len) as u64;
+        let is_behind = |(partition, next): (&u32, &u64)| !self.paused.contains(partition) && *next < there(partition);
+        self.next.is_empty() || self.next.iter().any(is_behind)
+    }
+}
+
 #[async_trait]
 impl LogConsumer for Member {
     async fn poll(&mut self, max: usize, wait: Duration) -> Result<Polled, LogError> {
         self.log.faults.strike(1).await.map_err(|()| down())?;
-        tokio::time::sleep(wait.min(ms(fastrand::u64(1..50)))).await;
+        if !self.log.is_instant || !self.has_more() {
+            tokio::time::sleep(wait.min(ms(fastrand::u64(1..50)))).await;
+        }
         let mut polled = Polled::default();
         if self.next.is_empty() {
             let committed = locked(&self.log.committed);
@@ -315,4 +329,29 @@ fn in_an_hour_of_random_faults_no_position_and_no_lane_is_lost_and_no_task_is_le
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
         runtime.expect("a runtime").block_on(an_hour());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backlog_is_worked_off_in_one_run_however_fast_the_log_answers() {
+    let faults = Arc::new(Faults { are_over: Mutex::new(true), ..Faults::default() });
+    let log = Shared(Arc::new(Memory { faults: Arc::clone(&faults), is_instant: true, ..Memory::default() }));
+    for number in 0..3_000_u64 {
+        let value = (number / u64::from(KEYS)).to_string().into_bytes();
+        let key = (number % u64::from(KEYS)).to_string().into_bytes();
+        log.append(vec![LogRecord { key, headers: Vec::new(), value }]).await.expect("appended");
+    }
+    let handled = Arc::new(Handled { faults, first: Mutex::default(), down: Mutex::default() });
+    let stop = CancellationToken::new();
+    let tree = tree(consumer(&log, &Arc::default(), &handled));
+    let vitals = tree.vitals();
+    let done = async {
+        let ends = locked(&log.0.records).iter().map(|(partition, all)| (*partition, all.len() as u64)).collect();
+        while *locked(&log.0.committed) != ends {
+            tokio::time::sleep(ms(100)).await;
+        }
+        stop.cancel();
+    };
+    let (outcome, ()) = tokio::join!(tree.run(stop.clone()), done);
+    assert_eq!(outcome, Outcome::Stopped);
+    assert_eq!(vitals.of("process/job/handle-numbers").expect("the child").stops(Kind::Error), 0);
 }

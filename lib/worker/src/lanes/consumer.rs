@@ -120,6 +120,9 @@ where
     async fn until_stopped(&mut self, context: &Context) -> Result<(), Cause> {
         while !context.stop.is_cancelled() {
             context.pulse.beat();
+            // Before anything is polled: there is room above high water for one poll only.
+            let changed = self.pool.changed();
+            self.note(&changed);
             self.commit_if_due().await?;
             let LaneConsumerSettings { poll_max, poll_wait, .. } = self.of.settings;
             tokio::select! {

@@ -82,9 +82,10 @@ type Answered<K, T> = (Turn<K, T>, Answer);
 ///
 /// ```text
 /// loop {
+///     pool.changed() => commit positions, pause and resume partitions
 ///     select! {
 ///         records = log.poll() => push each,
-///         changes = pool.progress() => commit positions, pause and resume partitions,
+///         changes = pool.progress() => the same,
 ///     }
 /// }
 /// ```
@@ -180,6 +181,12 @@ where
     pub fn replay_now(&mut self, partition: u32, key: &K) -> bool {
         self.lanes.tick(Instant::now());
         self.lanes.replay_now(partition, key)
+    }
+
+    /// What has changed of position, pause or drain of partitions, without waiting. To be asked between two polls: a partition that is
+    /// to be paused and is polled once more may not have room for what comes.
+    pub fn changed(&mut self) -> Vec<PartitionProgress> {
+        self.lanes.take_changed()
     }
 
     /// Waits until position, pause or drain of partitions change. Nothing is lost when it is dropped at an await.
