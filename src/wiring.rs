@@ -34,7 +34,7 @@ use crate::exit::{self, Failure};
 use crate::settings::{DirectoryAdapter, MessagesAdapter, Settings};
 
 pub(crate) use self::checks::{Check, checks};
-pub(crate) use self::message_path::{MessagePath, open_issuer};
+pub(crate) use self::message_path::{MessagePath, open_issuer, open_state};
 pub(crate) use self::provision::{Item, Provision};
 pub(crate) use embedded::Access;
 

@@ -139,14 +139,14 @@ locals {
       Condition = { "ForAllValues:StringEquals" = { "dynamodb:LeadingKeys" = ["group"] } }
     }
 
-    # A lease on each shard, its place in the log, and a set for each organization; sets are listed when a shard starts.
+    # A lease on each shard, its place in the log, how it is doing, and a set for each organization; sets are listed when a shard starts.
     follow_limits = {
       Sid      = "FollowLimits"
       Effect   = "Allow"
       Action   = ["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query"]
       Resource = [module.table["state"].arn]
       Condition = {
-        "ForAllValues:StringEquals" = { "dynamodb:LeadingKeys" = ["follow-limits", "follow-limits-place", "follow-limits-set"] }
+        "ForAllValues:StringEquals" = { "dynamodb:LeadingKeys" = ["follow-limits", "follow-limits-place", "follow-limits-set", "follow-limits-status"] }
       }
     }
 

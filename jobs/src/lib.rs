@@ -16,7 +16,7 @@ pub mod operate;
 mod ports;
 mod tasks;
 
-pub use ports::{ORGANIZATION_QUEUE, Ports, ROOM_QUEUE};
+pub use ports::{LimitPorts, ORGANIZATION_QUEUE, Ports, ROOM_QUEUE};
 pub use tasks::{OrganizationTask, RoomTask};
 
 /// How a job runs.

@@ -30,3 +30,26 @@ pub struct Ports {
     /// The epoch of the store's message ids.
     pub epoch: Epoch,
 }
+
+/// What limits are computed from, and where they stand.
+#[derive(Clone)]
+pub struct LimitPorts {
+    /// Who is who.
+    pub directory: Arc<dyn Directory>,
+    /// The last active day of each room.
+    pub heads: Arc<dyn Heads>,
+    /// The live messages of rooms.
+    pub live_ids: Arc<dyn LiveIds>,
+    /// The current limits.
+    pub limits: Arc<dyn Limits>,
+    /// The epoch of the store's message ids.
+    pub epoch: Epoch,
+}
+
+impl Ports {
+    /// The part of them that a computation needs.
+    pub fn of_limits(&self) -> LimitPorts {
+        let Self { directory, heads, live_ids, limits, epoch, .. } = self.clone();
+        LimitPorts { directory, heads, live_ids, limits, epoch }
+    }
+}

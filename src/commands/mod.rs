@@ -25,6 +25,7 @@ pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod serve;
 pub(crate) mod settings;
+mod shards;
 pub(crate) mod status;
 pub(crate) mod tables;
 pub(crate) mod token;

@@ -1,4 +1,4 @@
-//! `lanner status`: how far a run is, what takes long in it, what fails.
+//! `lanner status`: how far a run is, what takes long in it, what fails; and how limits are followed.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::run::policy_in_words;
 use super::runs::as_json;
-use super::{App, watch};
+use super::{App, shards, watch};
 use crate::exit::{self, Failure, Outcome};
 use crate::output::{self, BRIEF, Column, brief, facts, say, short, table, thousands};
 use crate::wiring;
@@ -19,7 +19,7 @@ use crate::wiring;
 /// Organizations of each kind that are shown.
 const SHOWN: usize = 10;
 
-/// Show how far a run is, what takes long in it, and what failed
+/// Show how far a run is, what takes long in it, and what failed; or how limits are followed
 #[derive(Args, Debug)]
 pub(crate) struct StatusArgs {
     /// The run, or latest, or previous [default: the newest one]
@@ -28,9 +28,15 @@ pub(crate) struct StatusArgs {
     /// Follow the run until it is over: a live view on a terminal, else a line for each change
     #[arg(long)]
     watch: bool,
+    /// Show the shards of follow-limits instead: how far behind the log, what they keep, how many limits are not known exactly
+    #[arg(long, conflicts_with_all = ["run", "watch"])]
+    shards: bool,
 }
 
 pub(crate) async fn run(app: &App, args: &StatusArgs) -> Outcome {
+    if args.shards {
+        return shards::run(app).await;
+    }
     let opened = wiring::open(&app.settings, wiring::Access::Read, "status").await?;
     let ledger = &*opened.ports.ledger;
     let id = match &args.run {

@@ -172,6 +172,7 @@ pub(crate) struct FollowLimits {
     pub(crate) in_flight: usize,
     pub(crate) write_every_ms: u64,
     pub(crate) save_every_ms: u64,
+    pub(crate) reconcile_every_ms: u64,
 }
 
 #[derive(Deserialize)]
@@ -358,7 +359,8 @@ impl Settings {
 
     /// How limits are followed.
     pub(crate) fn follow_limits(&self) -> anyhow::Result<follow_limits::Settings> {
-        let FollowLimits { shard, shards, in_flight, write_every_ms, save_every_ms } = self.follow_limits;
+        let FollowLimits { shard, shards, in_flight, write_every_ms, save_every_ms, reconcile_every_ms } =
+            self.follow_limits;
         if shard >= shards {
             bail!(
                 "follow_limits.shard is {shard}: with follow_limits.shards = {shards} it is from 0 to {}",
@@ -371,6 +373,7 @@ impl Settings {
             in_flight,
             write_every: Duration::from_millis(write_every_ms),
             save_every: Duration::from_millis(save_every_ms),
+            reconcile_every: (reconcile_every_ms > 0).then(|| Duration::from_millis(reconcile_every_ms)),
             hang_after: Duration::from_millis(self.workers.hang_after_ms),
             ..follow_limits::Settings::of_one(self.backoff()?)
         })

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use api::Keys;
 use aws::{DynamoDbMessages, DynamoDbState};
 use chat::{Directory, Epoch, Heads, MessageStore, NoHeads};
-use embedded::{Access, LmdbMessageStore, LmdbMessages, MapSize, SqliteState};
+use embedded::{Access, DataDir, LmdbMessageStore, LmdbMessages, MapSize, SqliteState};
 use jobs::limits::follow_limits::FollowPorts;
 use jobs::messages::serve_reads::ReadPorts;
 use jobs::messages::serve_writes::WritePorts;
@@ -32,6 +32,28 @@ pub(crate) async fn open_issuer(settings: &Settings) -> Result<(Keys, Arc<dyn Di
     let systems = Systems::open_parts(settings, Access::Write, "token", &MessagePath::WRITES).await?;
     let keys = keys::keys(settings, systems.data_dir().ok())?;
     Ok((keys, ports::directory(&systems).await?.reads))
+}
+
+/// Opens the small records, for reading alone; none where no job has ever made any in this data directory.
+pub(crate) async fn open_state(settings: &Settings, command: &str) -> Result<Option<OpenedState>, Failure> {
+    let systems = Systems::open_parts(settings, Access::Read, command, &[Part::State]).await?;
+    if systems.data_dir().is_ok_and(|data_dir| !data_dir.state_sqlite().exists()) {
+        return Ok(None);
+    }
+    Ok(Some(OpenedState { state: state(&systems).await?, _data_dir: systems.keep() }))
+}
+
+/// Small records, and what keeps them open.
+pub(crate) struct OpenedState {
+    pub(crate) state: Arc<dyn State>,
+    _data_dir: Option<DataDir>,
+}
+
+async fn state(systems: &Systems<'_>) -> Result<Arc<dyn State>, Failure> {
+    Ok(match &systems.settings.state {
+        StateAdapter::Embedded {} => Arc::new(SqliteState::open(systems.data_dir()?).await?),
+        StateAdapter::DynamoDb {} => Arc::new(DynamoDbState::new(systems.dynamodb()?.clone())),
+    })
 }
 
 impl<'a> MessagePath<'a> {
@@ -68,7 +90,7 @@ impl<'a> MessagePath<'a> {
         Ok(WritePorts {
             events: Arc::clone(&self.events),
             directory: Arc::clone(&self.directory.reads),
-            state: self.state().await?,
+            state: state(&self.systems).await?,
             epoch: self.epoch,
         })
     }
@@ -84,7 +106,7 @@ impl<'a> MessagePath<'a> {
             memberships: owns_memberships.then(|| Arc::clone(&self.directory.memberships)),
             heads,
             ledger: ports::ledger(&self.systems).await?,
-            state: self.state().await?,
+            state: state(&self.systems).await?,
             epoch: self.epoch,
         })
     }
@@ -119,7 +141,7 @@ impl<'a> MessagePath<'a> {
             heads,
             live_ids,
             limits: ports::limits(&self.systems)?,
-            state: self.state().await?,
+            state: state(&self.systems).await?,
             policies: self.systems.settings.policies().clone(),
             epoch: self.epoch,
         })
@@ -128,13 +150,6 @@ impl<'a> MessagePath<'a> {
     /// The keys of bearer tokens.
     pub(crate) fn keys(&self) -> Result<Arc<Keys>, Failure> {
         Ok(Arc::new(keys::keys(self.systems.settings, self.systems.data_dir().ok())?))
-    }
-
-    async fn state(&self) -> Result<Arc<dyn State>, Failure> {
-        Ok(match &self.systems.settings.state {
-            StateAdapter::Embedded {} => Arc::new(SqliteState::open(self.systems.data_dir()?).await?),
-            StateAdapter::DynamoDb {} => Arc::new(DynamoDbState::new(self.systems.dynamodb()?.clone())),
-        })
     }
 
     /// The writing side of the messages, and of heads where it does not write them itself.

@@ -278,7 +278,7 @@ run "each_role" {
         ])) == toset(concat(["store"], lookup({
           serve-writes     = ["id-writer", "idempotency"]
           build-read-model = ["group"]
-          follow-limits    = ["follow-limits", "follow-limits-place", "follow-limits-set"]
+          follow-limits    = ["follow-limits", "follow-limits-place", "follow-limits-set", "follow-limits-status"]
       }, name, [])))
     ])
     error_message = "a role touches more of the table of state than its own records"

@@ -9,14 +9,15 @@ use chat::message::{MessageState, Verdict, apply};
 use chat::{
     AccountId, Directory, Epoch, Limits, MessageId, OrganizationId, Plan, Policy, Position, RoomId, Standing, Timestamp,
 };
-use jobs::limits::follow_limits::Settings;
+use jobs::limits::follow_limits::{Settings, ShardStatus, statuses};
 use jobs::messages::append_event;
 use support::waiting::number_from_env;
 use support::{Faults, until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
-use worker::Backoff;
+use worker::state::{Expected, Write};
 use worker::supervisor::Outcome;
+use worker::{Backoff, State};
 
 use crate::message_path::{Chat, MS, caller};
 
@@ -159,6 +160,35 @@ impl History {
         }
     }
 
+    async fn post(&mut self, room: u64) {
+        self.number += 1;
+        let message = MessageId::from_bits(Epoch::default().first_id(Timestamp::now()).get() - (1 << 30) + self.number);
+        let (account, organization) = (AccountId::from_bits(10), caller(10).organization);
+        let body = format!("text {}", self.number);
+        let event = Event {
+            id: EventId::new(&format!("event-{}", self.number)).expect("an id"),
+            at: Timestamp::now(),
+            by: Actor { account, organization },
+            room: RoomId::from_bits(room),
+            what: What::MessageCreated { message, author: account, author_organization: organization, body },
+        };
+        append_event(&self.chat.events, &event).await.expect("appended");
+    }
+
+    /// Follows until `work` is done, and stops in order.
+    async fn while_followed(&mut self, settings: Settings, work: impl AsyncFnOnce(&mut Self)) {
+        let stop = CancellationToken::new();
+        let tree = self.chat.follow_tree(settings, policy(), &Faults::new(1, 0));
+        let following = tokio::spawn(tree.run(stop.clone()));
+        work(self).await;
+        stop.cancel();
+        assert_eq!(following.await.expect("no panic"), Outcome::Stopped);
+    }
+
+    async fn shard(&self) -> Option<ShardStatus> {
+        statuses(&self.chat.state).await.expect("statuses").pop()
+    }
+
     fn follow(&self, settings: Settings, faults: &Faults) -> AbortOnDropHandle<Outcome> {
         let tree = self.chat.follow_tree(settings, policy(), faults);
         AbortOnDropHandle::new(tokio::spawn(tree.run(CancellationToken::new())))
@@ -211,24 +241,16 @@ async fn killed_again_and_again_with_failing_ports_and_other_shards_no_limit_is_
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_saved_is_gone_on_with_and_what_was_torn_is_read_from_the_store() {
-    use worker::State;
-    use worker::state::{Expected, Write};
-
     let mut history = History::new(7).await;
     let _read_model = history.chat.read_model();
-    let run = async |history: &History| {
-        let (stop, faults) = (CancellationToken::new(), Faults::new(1, 0));
-        let following = tokio::spawn(history.chat.follow_tree(settings(0, 1), policy(), &faults).run(stop.clone()));
-        (stop, following)
+    let work = async |history: &mut History| {
+        for _ in 0..20 {
+            history.event().await;
+        }
+        history.chat.directory.set_plan(OrganizationId::from_bits(1), Plan::Free).await.expect("a plan");
+        history.check().await;
     };
-    let (stop, following) = run(&history).await;
-    for _ in 0..20 {
-        history.event().await;
-    }
-    history.chat.directory.set_plan(OrganizationId::from_bits(1), Plan::Free).await.expect("a plan");
-    history.check().await;
-    stop.cancel();
-    assert_eq!(following.await.expect("no panic"), Outcome::Stopped);
+    history.while_followed(settings(0, 1), work).await;
     let state = &history.chat.state;
     let records = state.list("follow-limits-set/", None, 10).await.expect("records");
     assert!(!records.is_empty(), "nothing was saved at the stop");
@@ -238,8 +260,70 @@ async fn what_was_saved_is_gone_on_with_and_what_was_torn_is_read_from_the_store
         state.put(write).await.expect("torn");
     }
     history.event().await;
-    let (stop, following) = run(&history).await;
-    history.check().await;
-    stop.cancel();
-    assert_eq!(following.await.expect("no panic"), Outcome::Stopped);
+    history.while_followed(settings(0, 1), History::check).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_saved_of_who_was_on_another_plan_meanwhile_is_not_believed() {
+    let mut history = History::new(8).await;
+    let _read_model = history.chat.read_model();
+    let organization = OrganizationId::from_bits(1);
+    // A restart that reads nothing again, and is not set right later, must do with what was saved.
+    let settings = Settings { rewind: 0, reconcile_every: None, ..settings(0, 1) };
+    let set_plan = async |history: &History, plan| {
+        history.chat.directory.set_plan(organization, plan).await.expect("a plan");
+    };
+    set_plan(&history, Plan::Free).await;
+    history
+        .while_followed(settings, async |history| {
+            for _ in 0..3 {
+                history.post(100).await;
+            }
+            history.check().await;
+        })
+        .await;
+    set_plan(&history, Plan::Paid).await;
+    // Without its place what was saved is of no use, and nothing tells of a change before the next start.
+    history.chat.state.delete("follow-limits-place/0", None).await.expect("deleted");
+    history
+        .while_followed(settings, async |history| {
+            for _ in 0..3 {
+                history.post(100).await;
+            }
+            until("the read model is built", async || history.chat.is_built().await).await;
+            let place = async || history.chat.state.get("follow-limits-place/0").await.expect("a place");
+            let before = place().await;
+            until("a place is saved", async || place().await != before).await;
+        })
+        .await;
+    set_plan(&history, Plan::Free).await;
+    history.while_followed(settings, History::check).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_limit_that_drifted_is_told_and_made_anew() {
+    let settings = Settings { reconcile_every: Some(20 * MS), ..settings(0, 1) };
+    let mut history = History::new(9).await;
+    let _read_model = history.chat.read_model();
+    let organization = OrganizationId::from_bits(1);
+    history.chat.directory.set_plan(organization, Plan::Free).await.expect("a plan");
+    history
+        .while_followed(settings, async |history| {
+            for _ in 0..7 {
+                history.post(100).await;
+            }
+            history.check().await;
+            until("some are compared", async || history.shard().await.is_some_and(|shard| shard.reconciled > 2)).await;
+            assert_eq!(history.shard().await.expect("a shard").drifted, 0);
+            // Somebody writes what is wrong, by the rules.
+            let stored = history.chat.limits.get(&[organization]).await.expect("limits").pop().flatten();
+            let right = stored.expect("a limit");
+            let mut wrong = right.clone();
+            wrong.standing = Standing::Limited(right.first_visible_message_id().expect("a boundary").next());
+            wrong.version.as_of = Timestamp::now();
+            history.chat.limits.put(&[wrong]).await.expect("put");
+            history.check().await;
+            until("it is told", async || history.shard().await.is_some_and(|shard| shard.drifted == 1)).await;
+        })
+        .await;
 }

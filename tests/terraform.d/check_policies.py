@@ -15,7 +15,7 @@ DEVELOPMENT = {"CreateQueue", "CreateTable", "UpdateTimeToLive"}
 # How the code calls the families of its records in the table of state, and where.
 FAMILIES = {
     "lib/aws/src": re.compile(r'const \w+: &str = "(\w+)/'),
-    "jobs/src/limits": re.compile(r'const (?:NAME|PLACES|SETS): &str = "([\w-]+)/?"'),
+    "jobs/src/limits": re.compile(r'const (?:NAME|PLACES|SETS|STATUS): &str = "([\w-]+)/?"'),
     "jobs/src/messages": re.compile(r'(?:const (?:FAMILY|LEASES): &str = "|format!\(")([\w-]+)(?:"|/\{)'),
 }
 

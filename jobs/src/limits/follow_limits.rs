@@ -15,6 +15,8 @@
 //! - What the log does not tell (plans, accounts) is asked of the directory every second.
 //! - Sets are saved now and then with their place in the log; a restart goes on from there. What does not read is made anew.
 //! - A shard is one process under a lease: it keeps the organizations whose hash has its number.
+//! - One organization after the other is compared with a batch computation beside the stream: there must be no drift. Where there is one, it
+//!   is told, and its set made anew.
 
 mod changes;
 mod effects;
@@ -26,14 +28,19 @@ mod shard;
 #[cfg(test)]
 mod simulation;
 mod start;
+mod status;
 mod told;
+
+pub use status::{ShardStatus, statuses};
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use chat::{Directory, Epoch, Heads, Limits, LiveIds, OrganizationId, Policies};
-use worker::supervisor::{Child, Phase, Policy, RestartLimit};
-use worker::{Backoff, Log, State};
+use worker::supervisor::{Child, Directive, Directives, Phase, Policy, RestartLimit};
+use worker::{Backoff, Cause, Log, LogError, State, StateError};
+
+use crate::LimitPorts;
 
 /// Name of the job.
 pub const NAME: &str = "follow-limits";
@@ -59,6 +66,14 @@ pub struct FollowPorts {
     pub epoch: Epoch,
 }
 
+impl FollowPorts {
+    /// The part of them that a computation needs.
+    fn of_limits(&self) -> LimitPorts {
+        let Self { directory, heads, live_ids, limits, epoch, .. } = self.clone();
+        LimitPorts { directory, heads, live_ids, limits, epoch }
+    }
+}
+
 /// How it is run.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
@@ -72,6 +87,10 @@ pub struct Settings {
     pub write_every: Duration,
     /// How often sets are saved.
     pub save_every: Duration,
+    /// Records of each partition that a restart reads once more than it must: the store of messages may not show yet what they tell.
+    pub rewind: u64,
+    /// How often an organization is compared with a batch computation; `None`: never.
+    pub reconcile_every: Option<Duration>,
     /// How long the lease of a process that died holds.
     pub lease_lives_for: Duration,
     /// Delays after failures.
@@ -89,6 +108,8 @@ impl Settings {
             in_flight: 64,
             write_every: Duration::from_secs(1),
             save_every: Duration::from_secs(60),
+            rewind: 20_000,
+            reconcile_every: None,
             lease_lives_for: Duration::from_secs(15),
             backoff,
             hang_after: Duration::from_secs(120),
@@ -107,8 +128,20 @@ impl Settings {
 pub fn child(ports: FollowPorts, settings: Settings) -> Child {
     // The directory or a store may be down for long: that is no reason to end the process.
     let limit = RestartLimit { max: 100, within: Duration::from_secs(600) };
-    let policy = Policy { hang_after: Some(settings.hang_after), limit, ..Policy::new(settings.backoff) };
+    // What another start cannot cure.
+    let directives = ["refused", "corrupt"]
+        .into_iter()
+        .fold(Directives::default(), |directives, class| directives.on_class(class, Directive::Escalate));
+    let policy = Policy { hang_after: Some(settings.hang_after), limit, directives, ..Policy::new(settings.backoff) };
     Child::new(NAME, Phase::Work, policy, move |context| follower::run(ports.clone(), settings, context))
+}
+
+fn log_failed(error: LogError) -> Cause {
+    Cause::of(error.class(), &error)
+}
+
+fn state_failed(error: StateError) -> Cause {
+    Cause::of(error.class(), &error)
 }
 
 #[cfg(test)]

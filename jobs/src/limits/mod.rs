@@ -1,7 +1,9 @@
 //! The limit path.
 
 pub mod collect_rooms;
+pub(crate) mod collected;
 mod compute;
+pub(crate) mod drift;
 pub mod extract_organizations;
 pub mod follow_limits;
 mod heads;

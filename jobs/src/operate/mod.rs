@@ -1,6 +1,5 @@
 //! What an operator runs by hand.
 
-mod collected;
 pub mod dead_letters;
 pub mod doctor;
 pub mod explain;

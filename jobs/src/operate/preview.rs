@@ -7,9 +7,9 @@ use chat::{LimitRow, Organization, OrganizationId, Plan, Policy, PortResult, Run
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::OperateError;
-use super::collected::{Collected, at_once, collect, free_units, on_all_cores};
 use super::rerun::find;
-use crate::Ports;
+use crate::limits::collected::{Collected, at_once, collect, free_units, on_all_cores};
+use crate::{LimitPorts, Ports};
 
 /// What is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,8 +118,9 @@ pub async fn preview(
     mut on_each: impl FnMut(&Comparison),
 ) -> PortResult<Preview> {
     let mut preview = Preview::default();
+    let ports = ports.of_limits();
     let shared = Arc::new(ports.clone());
-    let compared = on_all_cores(free_units(ports), move |unit| {
+    let compared = on_all_cores(free_units(&ports), move |unit| {
         let ports = Arc::clone(&shared);
         async move { compare_all(&ports, unit, question).await }
     });
@@ -143,10 +144,10 @@ pub async fn preview_one(
     if organization.plan == Plan::Paid {
         return Ok(None);
     }
-    Ok(compare_all(ports, vec![organization], question).await?.pop())
+    Ok(compare_all(&ports.of_limits(), vec![organization], question).await?.pop())
 }
 
-async fn compare_all(ports: &Ports, unit: Vec<Organization>, question: Question) -> PortResult<Vec<Comparison>> {
+async fn compare_all(ports: &LimitPorts, unit: Vec<Organization>, question: Question) -> PortResult<Vec<Comparison>> {
     #[expect(clippy::expect_used, reason = "the name stands right here")]
     let run = &RunId::new("preview").expect("a run id");
     let compare = |collected: Collected| async move {

@@ -5,8 +5,8 @@ use chat::{LimitRow, Organization, OrganizationId, Plan, Policy, PortResult, Run
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::OperateError;
-use super::collected::{Collected, UNIT, at_once, collect, on_all_cores};
-use crate::Ports;
+use crate::limits::collected::{Collected, UNIT, at_once, collect, on_all_cores};
+use crate::{LimitPorts, Ports};
 
 /// Organizations of one question to the directory.
 const PAGE: usize = 500;
@@ -74,7 +74,7 @@ pub async fn difference(
     policy: Policy,
     run: &RunId,
 ) -> Result<Difference, OperateError> {
-    let found = differences_of(ports, &[id], as_of, policy, run).await?.pop();
+    let found = differences_of(&ports.of_limits(), &[id], as_of, policy, run).await?.pop();
     found.ok_or(OperateError::UnknownOrganization(id))
 }
 
@@ -118,7 +118,7 @@ pub async fn differences(
     mut on_each: impl FnMut(&Difference),
 ) -> Result<Differences, OperateError> {
     let mut sums = Differences::default();
-    let shared = (ports.clone(), run.clone());
+    let shared = (ports.of_limits(), run.clone());
     let units = futures::stream::iter(ids.chunks(UNIT).map(|unit| Ok(unit.to_vec())));
     let work = move |unit: Vec<OrganizationId>| {
         let (ports, run) = shared.clone();
@@ -140,7 +140,7 @@ pub async fn differences(
 }
 
 async fn differences_of(
-    ports: &Ports,
+    ports: &LimitPorts,
     ids: &[OrganizationId],
     as_of: Timestamp,
     policy: Policy,

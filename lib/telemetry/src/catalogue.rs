@@ -65,6 +65,12 @@ pub const CATALOGUE: &[Metric] = &[
         "Limits written by who follows: stored, superseded, released",
     ),
     metric(
+        "lanner_follow_reconciled_total",
+        Kind::Counter,
+        &["job", "outcome"],
+        "Limits compared with a batch computation by who follows: same, drifted, behind",
+    ),
+    metric(
         "lanner_follow_lag_seconds",
         Kind::Gauge,
         &["job"],

@@ -68,6 +68,16 @@ pub enum LogError {
 }
 
 impl LogError {
+    /// A short, stable word for what the caller does about it.
+    pub fn class(&self) -> &'static str {
+        match self {
+            Self::Unavailable { .. } | Self::Unknown { .. } | Self::Fenced { .. } => "unavailable",
+            Self::PositionLost { .. } => "position lost",
+            Self::Refused { .. } => "refused",
+            Self::Corrupt { .. } => "corrupt",
+        }
+    }
+
     /// True when the same request may succeed later. One that may have taken effect already can take effect twice.
     pub fn is_temporary(&self) -> bool {
         matches!(self, Self::Unavailable { .. } | Self::Unknown { .. })

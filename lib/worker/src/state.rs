@@ -53,6 +53,17 @@ pub enum StateError {
 }
 
 impl StateError {
+    /// A short, stable word for what the caller does about it.
+    pub fn class(&self) -> &'static str {
+        match self {
+            Self::Unavailable { .. } => "unavailable",
+            Self::Throttled { .. } => "throttled",
+            Self::Conflict { .. } => "conflict",
+            Self::Refused { .. } => "refused",
+            Self::Corrupt { .. } => "corrupt",
+        }
+    }
+
     /// True when the same request may succeed later.
     pub fn is_temporary(&self) -> bool {
         matches!(self, Self::Unavailable { .. } | Self::Throttled { .. })

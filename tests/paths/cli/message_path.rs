@@ -36,6 +36,8 @@ async fn a_real_feed_pushed_over_http_is_read_back() {
     let Some(feed) = Feed::find(ALL) else { return };
     let (_folder, program) = program_for(&feed);
     let program = program.with("LANNER_POLICY", "[{max_messages=200}]").with("LANNER_FOLLOW_LIMITS_SAVE_EVERY_MS", 300);
+    // What drifts is not to be cured before it is seen.
+    let program = program.with("LANNER_FOLLOW_LIMITS_RECONCILE_EVERY_MS", 0);
     let served = Served::new(&program);
     served.start_all().await;
     let killing = async {
@@ -50,6 +52,8 @@ async fn a_real_feed_pushed_over_http_is_read_back() {
     pushed.check(&served, &feed).await;
     // Of the process that was killed the lease holds for a while yet.
     program.run("reconcile --settle 20s").exits(0);
+    let shards = program.run("status --shards").exits(0).out;
+    assert!(shards.contains("follows"), "{shards}");
     let limits = program.run("limits export").exits(0).out;
     assert!(limits.lines().any(|line| line.contains(",200,")), "somebody has the newest 200: {limits}");
     assert_eq!(served.stop(FOLLOW), Some(0));

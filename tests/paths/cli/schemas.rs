@@ -74,6 +74,7 @@ const CALLS: Calls = &[
     ("serve-writes", "serve-writes"),
     ("build-read-model", "build-read-model"),
     ("follow-limits", "follow-limits"),
+    ("status", "status --shards"),
     ("serve-reads", "serve-reads"),
     ("up", "up"),
     ("token", "token --account 1 --organization 3"),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chat::{
     AccountId, ChangeCursor, LimitRow, Organization, OrganizationId, Participant, Policy, PortError, PortResult,
@@ -16,7 +17,9 @@ use worker::{Lease, LogError, RenewError, StateError};
 use super::merged::{Merged, merged};
 use super::saving::{self, Place};
 use super::shard::Due;
+use super::status::{self, ShardStatus};
 use super::{FollowPorts, changes, start};
+use crate::limits::drift::{Drift, drift_of};
 use crate::limits::{release_if_stored, with_heads};
 
 /// What became of something.
@@ -41,6 +44,10 @@ pub(super) enum Effect {
     Renewed(Lease, Result<(), RenewError>),
     /// What the log holds.
     Bounds(Result<BTreeMap<u32, Bounds>, LogError>),
+    /// How the shard is doing was told.
+    StatusTold(Result<(), StateError>),
+    /// A limit was compared with a batch computation.
+    Reconciled(OrganizationId, PortResult<Option<Drift>>),
 }
 
 /// An effect under way.
@@ -129,4 +136,16 @@ pub(super) fn renew(ports: &FollowPorts, mut lease: Lease) -> Pending {
 pub(super) fn bounds(ports: &FollowPorts) -> Pending {
     let log = Arc::clone(&ports.readable);
     async move { Effect::Bounds(start::bounds(&*log).await) }.boxed()
+}
+
+pub(super) fn tell(ports: &FollowPorts, status: ShardStatus) -> Pending {
+    let state = Arc::clone(&ports.state);
+    async move { Effect::StatusTold(status::tell(&*state, &status).await) }.boxed()
+}
+
+/// Compares an organization's limit; what differs is looked at again, `settle` apart.
+pub(super) fn reconcile(ports: &FollowPorts, id: OrganizationId, settle: Duration) -> Pending {
+    let (limits, policies) = (ports.of_limits(), ports.policies.clone());
+    let work = async move { drift_of(&limits, &policies, id, settle).await };
+    spawned(work).map(move |answer| Effect::Reconciled(id, answer)).boxed()
 }

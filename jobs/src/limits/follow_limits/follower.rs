@@ -1,28 +1,28 @@
 //! One run of the shard: a task that polls, keeps the sets, and lets everything else be done beside it.
 
+mod outcomes;
+mod snapshots;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, SystemTime};
 
 use chat::visibility::Window;
-use chat::{
-    AccountId, LimitRow, MessageId, Organization, OrganizationId, Policy, PortError, PutOutcome, RoomId, RunId,
-    Standing, Timestamp, Version,
-};
+use chat::{AccountId, LimitRow, MessageId, OrganizationId, Policy, RoomId, RunId, Standing, Timestamp, Version};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use tokio::time::Instant;
 use worker::log::{Bounds, ReadRecord};
 use worker::supervisor::Context;
-use worker::{Cause, Lease, LogConsumer, RenewError, StateError};
+use worker::{Cause, Lease, LogConsumer, RenewError};
 
 use super::changes::Changes;
-use super::effects::{self, Effect, Pending};
+use super::effects::{self, Pending};
 use super::recent::{KEPT_FOR, Recent};
-use super::shard::{Due, Looked, Shard, Stored};
+use super::shard::{Due, Shard, Stored};
 use super::start::{Started, start};
+use super::status::ShardStatus;
 use super::told::Told;
-use super::{FollowPorts, NAME, Settings, saving};
-use crate::limits::cause_of;
+use super::{FollowPorts, NAME, Settings, log_failed, saving, state_failed};
 
 /// The family of the leases' records, by the number of the shard.
 const LEASES: &str = "follow-limits";
@@ -41,6 +41,10 @@ const ASK_OF: usize = 1_000;
 const ASKS_MAX: usize = 100_000;
 /// Limits of one write.
 const PUT_MAX: usize = 512;
+/// How often it is told how the shard is doing.
+const TELL_EVERY: Duration = Duration::from_secs(5);
+/// Beyond the time between two writes of a limit, how long a difference may last that is no drift.
+const SETTLE: Duration = Duration::from_secs(2);
 /// Sets that are saved at once.
 const SAVE_MAX: usize = 64;
 
@@ -57,7 +61,7 @@ pub(super) async fn run(ports: FollowPorts, settings: Settings, context: Context
         tokio::select! {
             () = context.stop.cancelled() => break,
             polled = consumer.poll(POLL_MAX, POLL_WAIT), if may_poll => {
-                let polled = polled.map_err(|error| Cause::of("log", &error))?;
+                let polled = polled.map_err(log_failed)?;
                 follower.heard(&polled.records);
             }
             Some(effect) = follower.pending.next() => follower.became(effect)?,
@@ -73,11 +77,10 @@ async fn begin(
     settings: &Settings,
     context: &Context,
 ) -> Result<(Lease, Started, Box<dyn LogConsumer>), Cause> {
-    let of_state = |error: StateError| Cause::of("state", &error);
     let mut lease = loop {
         context.pulse.beat();
         let taken = Lease::take_number(&*ports.state, LEASES, settings.shard, settings.lease_lives_for).await;
-        match taken.map_err(of_state)? {
+        match taken.map_err(state_failed)? {
             Some(lease) => break lease,
             None => tokio::time::sleep(ASK_EVERY).await,
         }
@@ -92,9 +95,16 @@ async fn begin(
                 return Ok((lease, started, consumer));
             }
             () = tokio::time::sleep(lease.renew_every()) => {
-                lease.renew(&*ports.state).await.map_err(|error| Cause::of("state", &error))?;
+                lease.renew(&*ports.state).await.map_err(renew_failed)?;
             }
         }
+    }
+}
+
+fn renew_failed(error: RenewError) -> Cause {
+    match error {
+        error @ RenewError::Lost { .. } => Cause::of("lease", &error),
+        RenewError::State(error) => state_failed(error),
     }
 }
 
@@ -160,6 +170,11 @@ struct Follower {
     changes_turn: Turn,
     bounds_turn: Turn,
     save_turn: Turn,
+    tell_turn: Turn,
+    reconcile_turn: Option<Turn>,
+    /// The place of the organization that was compared last.
+    reconciled_up_to: Option<usize>,
+    status: ShardStatus,
     saving: Option<Saving>,
     /// None while it is being renewed.
     lease: Option<Lease>,
@@ -195,6 +210,10 @@ impl Follower {
             changes_turn: Turn::every(ASK_EVERY),
             bounds_turn: Turn::every(ASK_EVERY),
             save_turn: Turn::every(settings.save_every),
+            tell_turn: Turn { next: now, ..Turn::every(TELL_EVERY) },
+            reconcile_turn: settings.reconcile_every.map(Turn::every),
+            reconciled_up_to: None,
+            status: ShardStatus::of_start(settings.shard, settings.shards, epoch),
             saving: None,
             lease_valid_until: lease.valid_until(),
             renew_at: now + lease.renew_every(),
@@ -259,6 +278,10 @@ impl Follower {
         if self.has_caught_up() {
             self.write(now);
             self.save(now);
+            self.reconcile(now);
+        }
+        if self.tell_turn.begins(now) {
+            self.pending.push(effects::tell(&self.ports, self.status.clone()));
         }
         Ok(())
     }
@@ -318,6 +341,42 @@ impl Follower {
         self.pending.push(effects::put(&self.ports, due, rows));
     }
 
+    /// Begins to compare the next organization with a batch computation.
+    fn reconcile(&mut self, now: Instant) {
+        let next = self.shard.next_after(self.reconciled_up_to);
+        let is_due = |turn: &&mut Turn| !turn.is_running && turn.next <= now;
+        let Some(turn) = self.reconcile_turn.as_mut().filter(is_due) else { return };
+        // After the last one the first is next.
+        self.reconciled_up_to = next.map(|(place, _)| place);
+        if let Some((_, id)) = next.filter(|(_, id)| self.shard.is_current(*id))
+            && turn.begins(now)
+        {
+            self.pending.push(effects::reconcile(&self.ports, id, self.settings.write_every + SETTLE));
+        }
+    }
+
+    /// Takes note of how far the log has come.
+    fn measure(&mut self, bounds: &BTreeMap<u32, Bounds>) {
+        let behind = |(partition, bounds): (&u32, &Bounds)| {
+            bounds.next.saturating_sub(self.offsets.get(partition).copied().unwrap_or(bounds.first))
+        };
+        let lag_records: u64 = bounds.iter().map(behind).sum();
+        let told_at = self.last_told_at.filter(|_| lag_records > 0);
+        let lag = told_at.and_then(|at| SystemTime::now().duration_since(at).ok()).unwrap_or_default();
+        let (counts, has_caught_up) = (self.shard.counts(), self.has_caught_up());
+        self.status = ShardStatus {
+            told_at: Timestamp::now(),
+            has_caught_up,
+            lag_records,
+            lag_ms: u64::try_from(lag.as_millis()).unwrap_or(u64::MAX),
+            organizations: counts.organizations as u64,
+            dirty: counts.dirty as u64,
+            set_bytes: counts.bytes as u64,
+            ..self.status.clone()
+        };
+        self.status.record();
+    }
+
     fn row(&self, due: &Due, clock: Timestamp) -> LimitRow {
         let Stored { plan_version, newest, rooms } = due.limit;
         LimitRow {
@@ -335,260 +394,4 @@ impl Follower {
             computed_at: clock,
         }
     }
-
-    /// Begins to save what has changed, or goes on with it.
-    fn save(&mut self, now: Instant) {
-        // Who came or went of an account that is asked for is not in any set yet: the place would be behind it.
-        if self.knows_what_it_heard() && self.save_turn.begins(now) {
-            let left = self.shard.take_unsaved();
-            self.saving = Some(Saving { place: self.place(), left, writing: Vec::new() });
-            self.save_some();
-        }
-    }
-
-    fn knows_what_it_heard(&self) -> bool {
-        self.asks.is_empty() && !self.is_asking
-    }
-
-    fn place(&self) -> saving::Place {
-        saving::Place {
-            shards: self.settings.shards,
-            epoch: self.epoch,
-            offsets: self.offsets.clone(),
-            changes: self.changes.settled(),
-        }
-    }
-
-    /// The next sets, or, after all of them, the place from which they hold.
-    fn save_some(&mut self) {
-        let Some(saving) = &mut self.saving else { return };
-        if saving.left.is_empty() {
-            self.pending.push(effects::save_place(&self.ports, self.settings.shard, saving.place.clone()));
-            return;
-        }
-        let many = SAVE_MAX.min(saving.left.len());
-        saving.writing = saving.left.drain(..many).collect();
-        let value = |id: &OrganizationId| (*id, saving::value_of(self.shard.saved(*id).as_ref()));
-        self.pending.push(effects::save(&self.ports, saving.writing.iter().map(value).collect()));
-    }
-
-    fn saving_ended(&mut self) {
-        // What was not saved is saved next time.
-        let saving = self.saving.take();
-        for id in saving.into_iter().flat_map(|saving| saving.writing.into_iter().chain(saving.left)) {
-            self.shard.save_again(id);
-        }
-        self.save_turn.ended();
-    }
-
-    /// Takes note of what became of something.
-    fn became(&mut self, effect: Effect) -> Result<(), Cause> {
-        match effect {
-            Effect::Looked(ids, answer) => {
-                self.looks -= 1;
-                match answer {
-                    Ok(found) => ids.iter().zip(found).for_each(|(id, (found, rooms))| self.looked(*id, found, rooms)),
-                    Err(error) => {
-                        ids.into_iter().for_each(|id| self.shard.failed(id));
-                        self.port_failed("directory", &error);
-                    }
-                }
-            }
-            Effect::Merged { id, rooms, policy, merged } => {
-                self.merges -= 1;
-                match merged {
-                    Ok(merged) => {
-                        metrics::counter!("lanner_follow_recomputed_total", "job" => NAME).increment(1);
-                        metrics::counter!("lanner_follow_ids_read_total", "job" => NAME)
-                            .increment(merged.messages_read);
-                        self.shard.install(id, &rooms, policy.n(), merged, &self.recent);
-                    }
-                    Err(error) => {
-                        self.shard.failed(id);
-                        self.port_failed("messages", &error);
-                    }
-                }
-            }
-            Effect::Asked(asked, answer) => {
-                self.is_asking = false;
-                match answer {
-                    Ok(found) => {
-                        let found = found.into_iter().flatten().map(|participant| participant.organization);
-                        found.filter(|id| self.settings.keeps(*id)).for_each(|id| self.shard.mark_dirty(id));
-                    }
-                    Err(error) => {
-                        self.asks.extend(asked);
-                        self.port_failed("directory", &error);
-                    }
-                }
-            }
-            Effect::Changed(answer) => match answer {
-                Ok(page) => {
-                    let (news, more) = self.changes.answered(Instant::now(), &page);
-                    news.into_iter().filter(|id| self.settings.keeps(*id)).for_each(|id| self.shard.mark_dirty(id));
-                    self.changes_turn.ended();
-                    if more {
-                        self.changes_turn.next = Instant::now();
-                    }
-                }
-                Err(error) => {
-                    self.changes_turn.ended();
-                    self.port_failed("directory", &error);
-                }
-            },
-            Effect::Put(due, answer) => {
-                self.is_putting = false;
-                self.put(&due, answer);
-            }
-            Effect::Released(id, answer) => {
-                if let Err(error) = answer {
-                    self.shard.mark_dirty(id);
-                    self.port_failed("limits", &error);
-                }
-            }
-            Effect::Saved(answer) => match answer {
-                Ok(()) => {
-                    self.saving.iter_mut().for_each(|saving| saving.writing.clear());
-                    self.save_some();
-                }
-                Err(error) => {
-                    self.saving_ended();
-                    self.failed("state", &error);
-                }
-            },
-            Effect::Placed(answer) => {
-                self.saving_ended();
-                if let Err(error) = answer {
-                    self.failed("state", &error);
-                }
-            }
-            Effect::Renewed(lease, answer) => return self.renewed(lease, answer),
-            Effect::Bounds(answer) => {
-                self.bounds_turn.ended();
-                match answer {
-                    Ok(bounds) => self.measure(&bounds),
-                    Err(error) => self.failed("log", &error),
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn looked(&mut self, id: OrganizationId, found: Option<Organization>, rooms: Vec<RoomId>) {
-        let window = Window::at(Timestamp::now(), &self.policy, self.ports.epoch);
-        match self.shard.looked(id, found.as_ref(), &rooms, self.policy.n(), window) {
-            Looked::Settled => {}
-            Looked::Merge => self.to_merge.push_back((id, rooms)),
-            // Nobody else marks its limit before the next run of the batch path.
-            Looked::Dropped => {
-                if let Some(organization) = found {
-                    self.pending.push(effects::release(&self.ports, organization, self.run.clone()));
-                }
-            }
-        }
-    }
-
-    fn put(&mut self, due: &[Due], answer: Result<Vec<PutOutcome>, PortError>) {
-        let again_at = Instant::now() + self.settings.write_every;
-        let outcomes = match answer {
-            Ok(outcomes) => outcomes,
-            Err(error) => {
-                due.iter().for_each(|due| self.shard.not_written(due.id, again_at));
-                return self.port_failed("limits", &error);
-            }
-        };
-        for (due, outcome) in due.iter().zip(outcomes) {
-            let outcome = match outcome {
-                PutOutcome::Stored { .. } => {
-                    self.shard.written(due, again_at);
-                    "stored"
-                }
-                // Somebody's clock is ahead of this one.
-                PutOutcome::Superseded => {
-                    self.shard.not_written(due.id, again_at);
-                    "superseded"
-                }
-                PutOutcome::Released => {
-                    self.shard.not_written(due.id, again_at);
-                    self.shard.mark_dirty(due.id);
-                    "released"
-                }
-            };
-            metrics::counter!("lanner_follow_writes_total", "job" => NAME, "outcome" => outcome).increment(1);
-        }
-    }
-
-    fn renewed(&mut self, lease: Lease, answer: Result<(), RenewError>) -> Result<(), Cause> {
-        match answer {
-            Ok(()) => {
-                self.lease_valid_until = lease.valid_until();
-                self.renew_at = Instant::now() + lease.renew_every();
-            }
-            Err(error @ RenewError::Lost { .. }) => return Err(Cause::of("lease", &error)),
-            Err(RenewError::State(error)) => {
-                self.renew_at = Instant::now() + ASK_EVERY;
-                self.failed("state", &error);
-            }
-        }
-        self.lease = Some(lease);
-        Ok(())
-    }
-
-    fn measure(&self, bounds: &BTreeMap<u32, Bounds>) {
-        let behind = |(partition, bounds): (&u32, &Bounds)| {
-            bounds.next.saturating_sub(self.offsets.get(partition).copied().unwrap_or(bounds.first))
-        };
-        let lag: u64 = bounds.iter().map(behind).sum();
-        let told = self.last_told_at.filter(|_| lag > 0).and_then(|at| SystemTime::now().duration_since(at).ok());
-        let counts = self.shard.counts();
-        let gauge = |name: &'static str, value: f64| metrics::gauge!(name, "job" => NAME).set(value);
-        gauge("lanner_log_lag_records", lag as f64);
-        gauge("lanner_follow_lag_seconds", told.unwrap_or_default().as_secs_f64());
-        gauge("lanner_follow_organizations", counts.organizations as f64);
-        gauge("lanner_follow_dirty_organizations", counts.dirty as f64);
-        gauge("lanner_follow_set_bytes", counts.bytes as f64);
-    }
-
-    fn port_failed(&mut self, what: &'static str, error: &PortError) {
-        let cause = cause_of(error);
-        self.backs_off(what, &cause);
-    }
-
-    fn failed(&mut self, what: &'static str, error: &(dyn std::error::Error + 'static)) {
-        self.backs_off(what, &Cause::of("unavailable", error));
-    }
-
-    fn backs_off(&mut self, what: &'static str, cause: &Cause) {
-        let now = Instant::now();
-        // Failures that come together are one.
-        if now >= self.not_before {
-            self.failures = if now >= self.not_before + QUIET { 1 } else { self.failures.saturating_add(1) };
-            self.not_before = now + self.settings.backoff.jittered(self.failures);
-        }
-        tracing::warn!(what, class = cause.class, error = cause.error, "failed: it is tried again");
-    }
-
-    /// Saves, and gives the lease back, so that the next one begins at once.
-    async fn end(mut self) -> Result<(), Cause> {
-        // What is under way is let go: it may have its effect, and is done again.
-        self.pending.clear();
-        if self.has_caught_up() && self.knows_what_it_heard() {
-            self.saving_ended();
-            let (place, state) = (self.place(), &*self.ports.state);
-            let of_state = |error: StateError| Cause::of("state", &error);
-            let ids: Vec<OrganizationId> = self.shard.take_unsaved().into();
-            for some in ids.chunks(SAVE_MAX) {
-                let sets = some.iter().map(|id| (*id, saving::value_of(self.shard.saved(*id).as_ref()))).collect();
-                saving::save(state, sets).await.map_err(of_state)?;
-            }
-            saving::save_place(state, self.settings.shard, &place).await.map_err(of_state)?;
-        }
-        match self.lease.take() {
-            Some(lease) => lease.release(&*self.ports.state).await.map_err(|error| Cause::of("state", &error)),
-            None => Ok(()),
-        }
-    }
 }
-
-/// After a time without failures the next delay is the first again.
-const QUIET: Duration = Duration::from_secs(60);

@@ -187,7 +187,7 @@ pub(super) async fn page(
 /// The places of all shards that ever saved.
 pub(super) async fn places(state: &dyn State) -> Result<BTreeMap<u32, Place>, StateError> {
     let mut places = BTreeMap::new();
-    for record in state.list(PLACES, None, 1_000).await? {
+    for record in all(state, PLACES).await? {
         let shard = record.key.get(PLACES.len()..).and_then(|text| text.parse().ok());
         match (shard, serde_json::from_slice(&record.value)) {
             (Some(shard), Ok(place)) => _ = places.insert(shard, place),
@@ -195,6 +195,20 @@ pub(super) async fn places(state: &dyn State) -> Result<BTreeMap<u32, Place>, St
         }
     }
     Ok(places)
+}
+
+/// All records of a family that has one for each shard.
+pub(super) async fn all(state: &dyn State, prefix: &str) -> Result<Vec<Record>, StateError> {
+    const PAGE: usize = 100;
+    let mut all: Vec<Record> = Vec::new();
+    loop {
+        let page = state.list(prefix, all.last().map(|record| &*record.key), PAGE).await?;
+        let is_last = page.len() < PAGE;
+        all.extend(page);
+        if is_last {
+            return Ok(all);
+        }
+    }
 }
 
 /// Says up to where the sets of a shard hold.

@@ -140,6 +140,26 @@ impl Shard {
         }
     }
 
+    /// What was written of it is not what it ought to be: everything of it is read and written anew.
+    pub(super) fn distrust(&mut self, id: OrganizationId) {
+        if let Some(index) = self.by_id.get(&id) {
+            let followed = &mut self.organizations[*index];
+            (followed.is_known, followed.stored) = (false, None);
+            self.mark_dirty(id);
+        }
+    }
+
+    /// Whether the organization's set can be believed now.
+    pub(super) fn is_current(&self, id: OrganizationId) -> bool {
+        self.by_id.get(&id).is_some_and(|index| self.organizations[*index].phase == Phase::Current)
+    }
+
+    /// The organization after `place`, in some order that ends, with its place.
+    pub(super) fn next_after(&self, place: Option<usize>) -> Option<(usize, OrganizationId)> {
+        let is_behind = |index: usize| place.is_none_or(|place| index > place);
+        self.organizations.iter().find(|(index, _)| is_behind(*index)).map(|(index, followed)| (index, followed.id))
+    }
+
     /// Up to so many organizations that wait to be looked at, oldest first. Each must come back by [`Self::looked`] or [`Self::failed`].
     pub(super) fn take_dirty(&mut self, most: usize) -> Vec<OrganizationId> {
         let taken: Vec<OrganizationId> = self.dirty.drain(..most.min(self.dirty.len())).collect();

@@ -8,11 +8,9 @@ use worker::{Cause, Log, LogConsumer, LogError, Pulse};
 
 use super::changes::{self, Changes};
 use super::shard::Shard;
-use super::{FollowPorts, Settings, saving};
+use super::{FollowPorts, Settings, log_failed, saving, state_failed};
 use crate::limits::cause_of;
 
-/// Records of each partition that are read once more: the store of messages may not show yet what they tell.
-const REWIND: u64 = 20_000;
 /// Organizations of one page.
 const PAGE: usize = 1_000;
 
@@ -41,9 +39,8 @@ pub(super) async fn start(
     n: usize,
     pulse: &Pulse,
 ) -> Result<(Started, Box<dyn LogConsumer>), Cause> {
-    let of_log = |error: LogError| Cause::of("log", &error);
-    let bounds = bounds(&*ports.readable).await.map_err(of_log)?;
-    let places = saving::places(&*ports.state).await.map_err(|error| Cause::of("state", &error))?;
+    let bounds = bounds(&*ports.readable).await.map_err(log_failed)?;
+    let places = saving::places(&*ports.state).await.map_err(state_failed)?;
     let epoch = places.values().map(|place| place.epoch).max().unwrap_or(0) + 1;
     let place = usable(&places, settings, &bounds);
     // Before the organizations are listed: what changes afterwards is heard.
@@ -57,9 +54,9 @@ pub(super) async fn start(
     restore(ports, settings, place.as_ref().map(|_| n), &mut wanted, &mut shard, pulse).await?;
     tracing::info!(organizations = all, restored = all - wanted.len(), epoch, "limits are followed");
     wanted.into_iter().for_each(|id| shard.mark_dirty(id));
-    let offsets = offsets(place.as_ref(), &bounds);
+    let offsets = offsets(place.as_ref(), &bounds, settings.rewind);
     let from: Vec<Place> = offsets.iter().map(|(&partition, &offset)| Place { partition, offset }).collect();
-    let consumer = ports.readable.follow(&from).await.map_err(of_log)?;
+    let consumer = ports.readable.follow(&from).await.map_err(log_failed)?;
     let ends = bounds.into_iter().map(|(partition, bounds)| (partition, bounds.next)).collect();
     Ok((Started { shard, offsets, ends, changes, epoch }, consumer))
 }
@@ -101,9 +98,9 @@ fn furthest_back(places: &BTreeMap<u32, saving::Place>) -> Option<saving::Place>
     Some(furthest)
 }
 
-fn offsets(place: Option<&saving::Place>, bounds: &BTreeMap<u32, Bounds>) -> BTreeMap<u32, u64> {
+fn offsets(place: Option<&saving::Place>, bounds: &BTreeMap<u32, Bounds>, rewind: u64) -> BTreeMap<u32, u64> {
     let offset = |(&partition, bounds): (&u32, &Bounds)| {
-        let rewound = bounds.next.saturating_sub(REWIND).max(bounds.first);
+        let rewound = bounds.next.saturating_sub(rewind).max(bounds.first);
         let saved = place.and_then(|place| place.offsets.get(&partition)).copied();
         (partition, saved.map_or(rewound, |saved| saved.min(rewound)))
     };
@@ -161,7 +158,7 @@ async fn restore(
     let mut after = None;
     loop {
         pulse.beat();
-        let (sets, last) = saving::page(&*ports.state, after).await.map_err(|error| Cause::of("state", &error))?;
+        let (sets, last) = saving::page(&*ports.state, after).await.map_err(state_failed)?;
         for saved in sets {
             if n == Some(saved.set.n()) && wanted.remove(&saved.id) {
                 shard.restore(saved);

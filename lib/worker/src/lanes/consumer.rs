@@ -261,11 +261,5 @@ fn measure(job: &'static str, counts: LaneCounts) {
 }
 
 fn cause(error: &LogError) -> Cause {
-    let class = match error {
-        LogError::Unavailable { .. } | LogError::Unknown { .. } | LogError::Fenced { .. } => "unavailable",
-        LogError::PositionLost { .. } => "position lost",
-        LogError::Refused { .. } => "refused",
-        LogError::Corrupt { .. } => "corrupt",
-    };
-    Cause::of(class, error)
+    Cause::of(error.class(), error)
 }

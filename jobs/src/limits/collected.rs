@@ -10,27 +10,27 @@ use chat::{
 use futures::{Stream, StreamExt as _};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::Ports;
-use crate::limits::{Computed, compute, with_heads};
+use super::{Computed, compute, with_heads};
+use crate::LimitPorts;
 
 /// Organizations that one task computes.
-pub(super) const UNIT: usize = 64;
+pub(crate) const UNIT: usize = 64;
 /// Organizations of a unit that are computed at once where a page is a request.
 const WAITING: usize = 16;
 
 /// An organization with the rooms it sees now.
 #[derive(Clone, Debug)]
-pub(super) struct Collected {
-    pub(super) organization: Organization,
+pub(crate) struct Collected {
+    pub(crate) organization: Organization,
     collected_at: Timestamp,
     rooms: Vec<(RoomId, Head)>,
 }
 
 impl Collected {
     /// Computes the limit as the job does.
-    pub(super) async fn compute(
+    pub(crate) async fn compute(
         &self,
-        ports: &Ports,
+        ports: &LimitPorts,
         as_of: Timestamp,
         policy: Policy,
         run: &RunId,
@@ -49,7 +49,7 @@ impl Collected {
 }
 
 /// Reads the rooms of `organizations`, and their heads where the merge needs them.
-pub(super) async fn collect(ports: &Ports, organizations: Vec<Organization>) -> PortResult<Vec<Collected>> {
+pub(crate) async fn collect(ports: &LimitPorts, organizations: Vec<Organization>) -> PortResult<Vec<Collected>> {
     let collected_at = Timestamp::now();
     let ids: Vec<_> = organizations.iter().map(|organization| organization.id).collect();
     let rooms = ports.directory.rooms_of(&ids).await?;
@@ -59,7 +59,7 @@ pub(super) async fn collect(ports: &Ports, organizations: Vec<Organization>) -> 
 }
 
 /// The free organizations, in units of work.
-pub(super) fn free_units(ports: &Ports) -> impl Stream<Item = PortResult<Vec<Organization>>> {
+pub(crate) fn free_units(ports: &LimitPorts) -> impl Stream<Item = PortResult<Vec<Organization>>> {
     futures::stream::try_unfold(Some(None), move |next: Option<Option<OrganizationId>>| async move {
         let Some(after) = next else { return Ok(None) };
         let page = ports.directory.free_organizations(after, UNIT).await?;
@@ -69,7 +69,7 @@ pub(super) fn free_units(ports: &Ports) -> impl Stream<Item = PortResult<Vec<Org
 }
 
 /// How many organizations of one unit are computed at once: where ids are local, waiting for nothing, one.
-pub(super) fn at_once(ports: &Ports) -> usize {
+pub(crate) fn at_once(ports: &LimitPorts) -> usize {
     match ports.live_ids.access() {
         Access::Local => 1,
         Access::RoundTrip { .. } => WAITING,
@@ -77,7 +77,7 @@ pub(super) fn at_once(ports: &Ports) -> usize {
 }
 
 /// Works on each unit in a task of its own, one per core at a time; answers in the order of the units.
-pub(super) fn on_all_cores<I, O, Fut>(
+pub(crate) fn on_all_cores<I, O, Fut>(
     units: impl Stream<Item = PortResult<I>>,
     work: impl Fn(I) -> Fut + Send + Sync + 'static,
 ) -> impl Stream<Item = PortResult<O>>
