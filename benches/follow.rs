@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cargo bench --bench follow -- [--organizations 10000] [--max-messages 100] [--rate 5000] [--seconds 20]
+//! LANNER_TEST_SERVERS=dynamodb tests/servers cargo bench --bench follow     # limits and saved sets in DynamoDB
 //! ```
 //!
 //! Every organization has a room of its own. The log of what is readable is embedded; it is filled with 1.2 times the policy's messages for
@@ -13,29 +14,37 @@
 //!
 //! The store of messages is empty: an organization that was read from it would have a wrong limit, and the bench would not end.
 
+#[path = "shared/dynamodb.rs"]
+mod dynamodb;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+// Its allocator is the one that every job runs with.
+use telemetry as _;
+
 use anyhow::{Context, Result, ensure};
 use async_trait::async_trait;
+use aws::{DynamoDbLimits, DynamoDbState};
 use chat::event::{Actor, Event, EventId, What, decode};
 use chat::{
-    AccountId, Epoch, LimitRow, Limits, MembershipChange, Memberships, MessageId, NoHeads, Organization,
-    OrganizationId, Period, Plan, Policies, Policy, PortResult, Position, PutOutcome, RoomChange, RoomId, Timestamp,
+    AccountId, Epoch, LimitRow, Limits, MessageId, NoHeads, OrganizationId, Period, Policies, Policy, PortResult,
+    PutOutcome, RoomId, Timestamp,
 };
 use clap::Parser;
 use embedded::{Access, DataDir, LmdbLimits, LmdbLiveIds, LmdbLog, MapSize, PackedIndex, SqliteDirectory, SqliteState};
 use hdrhistogram::Histogram;
-use import::Account;
 use jobs::limits::follow_limits::{self, FollowPorts, Settings};
 use jobs::messages::{READABLE_LOG, readable_record};
+use support::population::one_room_each;
+use support::usage::{cpu_seconds, resident_bytes};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use worker::log::{LogRecord, Place, ReadRecord};
 use worker::supervisor::{Outcome, Tree};
-use worker::{Backoff, Log};
+use worker::{Backoff, Log, State};
 
 const PARTITIONS: u32 = 16;
 
@@ -71,20 +80,20 @@ async fn main() -> Result<()> {
     stage.tell(0..before).await?;
     println!("{before} events in the log after {:.1} s", started.elapsed().as_secs_f64());
     bare(&stage.log, before).await?;
-    let (memory, cpu, started) = (resident_bytes()?, cpu_seconds()?, Instant::now());
+    let (memory, cpu, started) = (resident_bytes(), cpu_seconds(), Instant::now());
     let stop = CancellationToken::new();
     let following = tokio::spawn(stage.tree(&arguments)?.run(stop.clone()));
     stage.wait_for(before, &arguments).await;
-    let (wall, spent) = (started.elapsed().as_secs_f64(), cpu_seconds()? - cpu);
+    let (wall, spent) = (started.elapsed().as_secs_f64(), cpu_seconds() - cpu);
     println!(
         "catching up   {:>9.0} events/s   {:>9.0}/CPU s   {} limits written   {} bytes an organization",
         before as f64 / wall,
         before as f64 / spent,
         stage.watched.rows.load(Ordering::Relaxed),
-        (resident_bytes()?.saturating_sub(memory)) / arguments.organizations,
+        (resident_bytes().saturating_sub(memory)) / arguments.organizations,
     );
     stage.watched.rows.store(0, Ordering::Relaxed);
-    let (cpu, events) = (cpu_seconds()?, arguments.rate * arguments.seconds);
+    let (cpu, events) = (cpu_seconds(), arguments.rate * arguments.seconds);
     let started = Instant::now();
     let due_of = |number: u64| started + Duration::from_nanos(1_000_000_000 / arguments.rate * (number - before));
     let mut next = before;
@@ -100,7 +109,7 @@ async fn main() -> Result<()> {
     }
     let lagged = started.elapsed().as_secs_f64() - arguments.seconds as f64;
     stage.wait_for(before + events, &arguments).await;
-    let spent = cpu_seconds()? - cpu;
+    let spent = cpu_seconds() - cpu;
     let took_us = stage.watched.took_us.lock().expect("times").clone();
     let ms = |quantile: f64| took_us.value_at_quantile(quantile) as f64 / 1_000.0;
     println!(
@@ -122,14 +131,14 @@ async fn main() -> Result<()> {
 /// Polls and decodes, and nothing else.
 async fn bare(log: &LmdbLog, events: u64) -> Result<()> {
     let from: Vec<Place> = (0..PARTITIONS).map(|partition| Place { partition, offset: 0 }).collect();
-    let (mut consumer, mut seen, cpu, started) = (log.follow(&from).await?, 0, cpu_seconds()?, Instant::now());
+    let (mut consumer, mut seen, cpu, started) = (log.follow(&from).await?, 0, cpu_seconds(), Instant::now());
     while seen < events {
         for read in consumer.poll(2_048, Duration::from_millis(100)).await?.records {
             std::hint::black_box(decode(&read.record.key, &read.record.headers, &read.record.value));
             seen += 1;
         }
     }
-    let (wall, spent) = (started.elapsed().as_secs_f64(), cpu_seconds()? - cpu);
+    let (wall, spent) = (started.elapsed().as_secs_f64(), cpu_seconds() - cpu);
     println!("bare consumer {:>9.0} events/s   {:>9.0}/CPU s", seen as f64 / wall, seen as f64 / spent);
     Ok(())
 }
@@ -138,7 +147,7 @@ struct Stage {
     log: LmdbLog,
     directory: SqliteDirectory,
     index: PackedIndex,
-    state: SqliteState,
+    state: Arc<dyn State>,
     watched: Arc<Watched>,
     organizations: u64,
     began: Timestamp,
@@ -149,8 +158,14 @@ impl Stage {
         let data = DataDir::open(folder, Access::Write, "bench").await?;
         let (size, wait) = (MapSize::default(), Duration::from_secs(5));
         let directory = SqliteDirectory::open(&data).await?;
-        fill(&directory, arguments).await?;
-        let limits = LmdbLimits::open(&data.limits(), size)?;
+        one_room_each(&directory, arguments.organizations, |id| id).await?;
+        let (limits, state): (Arc<dyn Limits>, Arc<dyn State>) = match dynamodb::dynamodb().await? {
+            Some(db) => (Arc::new(DynamoDbLimits::new(db.clone())), Arc::new(DynamoDbState::new(db))),
+            None => {
+                let limits = LmdbLimits::open(&data.limits(), size)?;
+                (Arc::new(limits), Arc::new(SqliteState::open(&data).await?))
+            }
+        };
         let began = Timestamp::now();
         let watched = Watched {
             inner: limits,
@@ -166,7 +181,7 @@ impl Stage {
             log: LmdbLog::open(READABLE_LOG, &data.log(READABLE_LOG), PARTITIONS, wait, size)?,
             directory,
             index: PackedIndex::open(&data.live_ids(), size, Epoch::default())?,
-            state: SqliteState::open(&data).await?,
+            state,
             watched: Arc::new(watched),
             organizations: arguments.organizations,
             began,
@@ -181,7 +196,7 @@ impl Stage {
             heads: Arc::new(NoHeads),
             live_ids: Arc::new(LmdbLiveIds::new(self.index.clone())),
             limits: Arc::clone(&self.watched) as Arc<dyn Limits>,
-            state: Arc::new(self.state.clone()),
+            state: Arc::clone(&self.state),
             policies: Policies::new(vec![Period { from: None, policy }])?,
             epoch: Epoch::default(),
         };
@@ -248,34 +263,9 @@ fn id_of(began: Timestamp, number: u64) -> MessageId {
     MessageId::from_bits(Epoch::default().first_id(began).get() - (1 << 40) + number)
 }
 
-async fn fill(directory: &SqliteDirectory, arguments: &Arguments) -> Result<()> {
-    let ids: Vec<u64> = (1..=arguments.organizations).collect();
-    let organization =
-        |id: &u64| Organization { id: OrganizationId::from_bits(*id), plan: Plan::Free, plan_version: 0 };
-    let account = |id: &u64| Account {
-        id: AccountId::from_bits(*id),
-        organization: OrganizationId::from_bits(*id),
-        active: true,
-    };
-    for some in ids.chunks(1_000) {
-        directory.put_organizations(&some.iter().map(organization).collect::<Vec<_>>()).await?;
-        directory.put_accounts(&some.iter().map(account).collect::<Vec<_>>()).await?;
-        let joins: Vec<MembershipChange> = some
-            .iter()
-            .map(|id| MembershipChange {
-                room: RoomId::from_bits(*id),
-                position: Position::from_bits(0),
-                what: RoomChange::Joined(AccountId::from_bits(*id)),
-            })
-            .collect();
-        directory.apply(&joins).await?;
-    }
-    Ok(())
-}
-
 /// Limits that note which events they have. The boundary tells: the newest message of a room is N - 1 after it.
 struct Watched {
-    inner: LmdbLimits,
+    inner: Arc<dyn Limits>,
     began: Timestamp,
     organizations: u64,
     n: u64,
@@ -328,18 +318,4 @@ impl Limits for Watched {
     async fn page(&self, after: Option<OrganizationId>, limit: usize) -> PortResult<Vec<LimitRow>> {
         self.inner.page(after, limit).await
     }
-}
-
-fn resident_bytes() -> Result<u64> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).context("no RssAnon")?;
-    Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1_024)
-}
-
-fn cpu_seconds() -> Result<f64> {
-    // CPU clock ticks are 100 a second on Linux.
-    let stat = std::fs::read_to_string("/proc/self/stat")?;
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks = |field: usize| -> Result<f64> { Ok(fields.get(field).context("a short stat")?.parse::<f64>()?) };
-    Ok((ticks(11)? + ticks(12)?) / 100.0)
 }

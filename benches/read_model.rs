@@ -9,14 +9,17 @@
 //! event a call, then builds the read model of them. Rows, ids, heads, the log of what is readable and the commits are durable when a
 //! round ends. Printed for each round: messages so far, and events a second by the wall and by the CPU of the process.
 
+#[path = "shared/dynamodb.rs"]
+mod dynamodb;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 // Its allocator is the one that every job runs with.
 use telemetry as _;
 
-use anyhow::{Context, Result, ensure};
-use aws::{Credentials, DynamoDb, DynamoDbMessages, DynamoDbSettings, ServiceSettings, Tables, provision};
+use anyhow::{Result, ensure};
+use aws::DynamoDbMessages;
 use chat::event::{Actor, Event, EventId, What};
 use chat::{AccountId, Epoch, MessageId, MessageStore, NoHeads, OrganizationId, RoomId, Timestamp};
 use clap::Parser;
@@ -26,6 +29,7 @@ use embedded::{
 };
 use jobs::messages::build_read_model::{self, Settings};
 use jobs::messages::{EVENT_LOG, MessagePorts, READABLE_LOG, append_event};
+use support::usage::cpu_seconds;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use worker::log::Missing;
@@ -33,8 +37,6 @@ use worker::supervisor::Tree;
 
 const PARTITIONS: u32 = 16;
 const WRITERS: u64 = 64;
-/// Where DynamoDB is, if it is to be used.
-const DYNAMODB: &str = "LANNER_TEST_DYNAMODB_URL";
 
 /// Measures the embedded message path up to the read model.
 #[derive(Parser)]
@@ -60,7 +62,6 @@ async fn main() -> Result<()> {
     telemetry::start("warn", telemetry::Format::Text)?;
     let folder = tempfile::tempdir()?;
     let ports = ports(&DataDir::open(folder.path(), Access::Write, "bench").await?).await?;
-    println!("rows are {}", if std::env::var(DYNAMODB).is_ok() { "in DynamoDB" } else { "embedded" });
     for round in 0..arguments.rounds {
         let appended = timed(append(&ports, &arguments, round * arguments.events)).await?;
         let built = timed(build(&ports)).await?;
@@ -82,18 +83,18 @@ struct Took {
 }
 
 async fn timed(work: impl Future<Output = Result<()>>) -> Result<Took> {
-    let (started, before) = (Instant::now(), cpu_seconds()?);
+    let (started, before) = (Instant::now(), cpu_seconds());
     work.await?;
-    Ok(Took { wall: started.elapsed().as_secs_f64(), cpu: cpu_seconds()? - before })
+    Ok(Took { wall: started.elapsed().as_secs_f64(), cpu: cpu_seconds() - before })
 }
 
 async fn ports(data: &DataDir) -> Result<MessagePorts> {
     let log = |name: &str| {
         LmdbLog::open(name, &data.log(name), PARTITIONS, Duration::from_secs(10), MapSize::default()).map(Arc::new)
     };
-    let messages: Arc<dyn MessageStore> = match std::env::var(DYNAMODB) {
-        Ok(endpoint) => Arc::new(DynamoDbMessages::new(dynamodb(endpoint).await?)),
-        Err(_) => {
+    let messages: Arc<dyn MessageStore> = match dynamodb::dynamodb().await? {
+        Some(db) => Arc::new(DynamoDbMessages::new(db)),
+        None => {
             let messages = LmdbMessages::open(&data.messages(), MapSize::default())?;
             let index = PackedIndex::open(&data.live_ids(), MapSize::default(), Epoch::default())?;
             Arc::new(LmdbMessageStore::new(messages, index))
@@ -109,19 +110,6 @@ async fn ports(data: &DataDir) -> Result<MessagePorts> {
         state: Arc::new(SqliteState::open(data).await?),
         epoch: Epoch::default(),
     })
-}
-
-async fn dynamodb(endpoint: String) -> Result<DynamoDb> {
-    let service = ServiceSettings {
-        region: Some("eu-central-1".to_owned()),
-        endpoint: Some(endpoint),
-        credentials: Credentials::Local,
-        ..ServiceSettings::default()
-    };
-    let tables = Tables::with_prefix("bench-");
-    let db = DynamoDb::connect(&service, DynamoDbSettings { tables, ..DynamoDbSettings::default() }).await?;
-    provision::create_tables(&db).await?;
-    Ok(db)
 }
 
 /// The event `number` of a history in which every tenth message is edited and every tenth deleted.
@@ -183,13 +171,4 @@ async fn build(ports: &MessagePorts) -> Result<()> {
     stop.cancel();
     let _ = running.await?;
     Ok(())
-}
-
-/// User and system time of this process so far.
-fn cpu_seconds() -> Result<f64> {
-    // CPU clock ticks are 100 a second on Linux.
-    let stat = std::fs::read_to_string("/proc/self/stat")?;
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks = |field: usize| -> Result<f64> { Ok(fields.get(field).context("a short stat")?.parse::<f64>()?) };
-    Ok((ticks(11)? + ticks(12)?) / 100.0)
 }

@@ -21,6 +21,7 @@ pub mod message_path;
 pub mod oracle;
 pub mod place;
 mod poisoned;
+pub mod population;
 pub mod program;
 mod queue_server;
 pub mod room_log;
@@ -30,6 +31,7 @@ mod services;
 mod slow;
 pub mod small_chat;
 pub mod temporary;
+pub mod usage;
 pub mod waiting;
 
 pub use broker::Broker;
