@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use chat::visibility::Window;
 use chat::{
-    AccountId, LimitRow, MessageId, Organization, OrganizationId, Policy, PortError, PutOutcome, RoomId, RunId,
+    AccountId, Epoch, LimitRow, MessageId, Organization, OrganizationId, Policy, PortError, PutOutcome, RoomId, RunId,
     Standing, Timestamp, Version,
 };
 use futures::StreamExt as _;
@@ -25,10 +25,10 @@ use super::{FollowPorts, NAME, Settings, saving};
 use crate::limits::cause_of;
 
 /// The family of the leases' records, by the number of the shard.
-const LEASES: &str = "follow-limits";
+pub(super) const LEASES: &str = "follow-limits";
 /// Records of one poll, and how long one waits.
-const POLL_MAX: usize = 2_048;
-const POLL_WAIT: Duration = Duration::from_millis(500);
+pub(super) const POLL_MAX: usize = 2_048;
+pub(super) const POLL_WAIT: Duration = Duration::from_millis(500);
 /// How often it is looked at what is due.
 const TICK: Duration = Duration::from_millis(50);
 /// How often the directory is asked for changes, and the log for its end.
@@ -42,7 +42,7 @@ const ASKS_MAX: usize = 100_000;
 /// Limits of one write.
 const PUT_MAX: usize = 512;
 /// Sets that are saved at once.
-const SAVE_MAX: usize = 64;
+pub(super) const SAVE_MAX: usize = 64;
 
 /// Runs until stopped, or until something fails that another run may do better.
 pub(super) async fn run(ports: FollowPorts, settings: Settings, context: Context) -> Result<(), Cause> {
@@ -101,6 +101,18 @@ async fn begin(
 fn policy_now(ports: &FollowPorts) -> Result<Policy, Cause> {
     let period = ports.policies.in_force(Timestamp::now()).map_err(|error| Cause::of("policy", &error))?;
     Ok(period.policy)
+}
+
+/// For which instant a limit is computed whose newest message this is, and of which window: an id ahead of this clock counts, too.
+pub(super) fn counted_at(
+    newest: Option<MessageId>,
+    clock: Timestamp,
+    policy: &Policy,
+    epoch: Epoch,
+) -> (Timestamp, Window) {
+    let ahead = newest.map_or(clock, |id| epoch.time_of(id).plus_millis(1));
+    let as_of = clock.max(ahead);
+    (as_of, Window::at(as_of, policy, epoch))
 }
 
 /// When something is done next, and whether it is being done.
@@ -304,12 +316,7 @@ impl Follower {
             return;
         }
         let (policy, epoch, clock) = (self.policy, self.ports.epoch, Timestamp::now());
-        let at = |newest: Option<MessageId>| {
-            let ahead = newest.map_or(clock, |id| epoch.time_of(id).plus_millis(1));
-            let as_of = clock.max(ahead);
-            (as_of, Window::at(as_of, &policy, epoch))
-        };
-        let due = self.shard.due(now, PUT_MAX, at);
+        let due = self.shard.due(now, PUT_MAX, |newest| counted_at(newest, clock, &policy, epoch));
         if due.is_empty() {
             return;
         }
