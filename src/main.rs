@@ -16,7 +16,7 @@ use commands::job::Worker;
 use commands::serve::Role;
 use commands::{
     App, audit, compare, completion, dead_letters, demo, doctor, explain, export, import, job, limits, messages,
-    organizations, preview, provision, reconcile, rerun, retry, run, runs, serve, status, tables, token, up,
+    organizations, preview, provision, reconcile, replay, rerun, retry, run, runs, serve, status, tables, token, up,
 };
 use exit::{Failure, Outcome};
 use settings::{LogFormat, Settings};
@@ -54,6 +54,7 @@ enum Command {
     Explain(explain::ExplainArgs),
     Preview(preview::PreviewArgs),
     Reconcile(reconcile::ReconcileArgs),
+    Replay(replay::ReplayArgs),
     Messages(messages::MessagesArgs),
     Runs(runs::RunsArgs),
     Status(status::StatusArgs),
@@ -177,6 +178,7 @@ async fn command(app: &App, command: &Command) -> Outcome {
         Command::Audit(args) => audit::run(app, args).await,
         Command::Preview(args) => preview::run(app, args).await,
         Command::Reconcile(args) => reconcile::run(app, args).await,
+        Command::Replay(args) => replay::run(app, args).await,
         Command::Messages(args) => messages::run(app, args).await,
         Command::Limits(command) => limits::run(app, command).await,
         Command::DeadLetters(command) => dead_letters::run(app, command).await,

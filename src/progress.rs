@@ -5,10 +5,12 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::time::Instant;
 
-use crate::output::{draws, thousands};
+use crate::output::{draws, short, thousands};
 
 /// Time between two plain lines.
 const LINE_EVERY: Duration = Duration::from_secs(5);
+/// Nobody waits for longer, and nothing is said of it.
+const LEFT_MAX_S: f64 = 1e7;
 
 /// Shows how far something is, on standard error.
 pub(crate) struct Progress {
@@ -54,7 +56,13 @@ impl Progress {
                 *last = Instant::now();
                 let rate = done as f64 / started.elapsed().as_secs_f64();
                 let of = if total > 0 { format!(" of {}", thousands(total)) } else { String::new() };
-                eprintln!("{}: {}{of}, {} a second", self.what, thousands(done), thousands(rate as u64));
+                let left = total.saturating_sub(done) as f64 / rate;
+                let left = if total > done && left < LEFT_MAX_S {
+                    format!(", {} left", short(Duration::from_secs_f64(left)))
+                } else {
+                    String::new()
+                };
+                eprintln!("{}: {}{of}, {} a second{left}", self.what, thousands(done), thousands(rate as u64));
             }
             Kind::Lines { .. } => {}
         }

@@ -19,6 +19,7 @@ pub(crate) mod preview;
 mod processes;
 pub(crate) mod provision;
 pub(crate) mod reconcile;
+pub(crate) mod replay;
 pub(crate) mod rerun;
 pub(crate) mod retry;
 pub(crate) mod run;

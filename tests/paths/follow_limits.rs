@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use chat::event::{Actor, Decoded, Event, EventId, What, decode};
 use chat::message::{MessageState, Verdict, apply};
+use chat::visibility::age_cutoff;
 use chat::{
     AccountId, Directory, Epoch, Limits, MessageId, OrganizationId, Plan, Policy, Position, RoomId, Standing, Timestamp,
 };
@@ -21,12 +22,12 @@ use worker::{Backoff, State};
 
 use crate::message_path::{Chat, MS, caller};
 
-const N: usize = 4;
-const ORGANIZATIONS: [u64; 2] = [1, 2];
+pub(crate) const N: usize = 4;
+pub(crate) const ORGANIZATIONS: [u64; 2] = [1, 2];
 const ACCOUNTS: [u64; 3] = [10, 11, 20];
 const ROOMS: u64 = 4;
 
-fn settings(shard: u32, shards: u32) -> Settings {
+pub(crate) fn settings(shard: u32, shards: u32) -> Settings {
     let backoff = Backoff::new(2 * MS, 20 * MS, 0.3).expect("a backoff");
     Settings {
         shard,
@@ -44,32 +45,43 @@ fn policy() -> Policy {
 
 /// What matters of a limit.
 #[derive(Debug, PartialEq, Eq)]
-struct Limit {
+pub(crate) struct Limit {
     first_visible: Option<MessageId>,
     visible: u32,
     rooms: u32,
 }
 
-struct History {
-    chat: Chat,
-    random: fastrand::Rng,
+pub(crate) struct History {
+    pub(crate) chat: Chat,
+    pub(crate) random: fastrand::Rng,
+    pub(crate) policy: Policy,
+    /// When the first event happened, and the time between two; now, where nothing is said.
+    times: Option<(Timestamp, Duration)>,
     number: u64,
     seen: usize,
     states: BTreeMap<(RoomId, MessageId), MessageState>,
 }
 
 impl History {
-    async fn new(seed: u64) -> Self {
-        let random = fastrand::Rng::with_seed(seed);
-        Self { chat: Chat::new().await, random, number: 0, seen: 0, states: BTreeMap::new() }
+    pub(crate) async fn new(seed: u64) -> Self {
+        let (chat, random) = (Chat::new().await, fastrand::Rng::with_seed(seed));
+        Self { chat, random, policy: policy(), times: None, number: 0, seen: 0, states: BTreeMap::new() }
     }
 
-    async fn event(&mut self) {
+    /// One whose events happened from `first` on, so far from each other.
+    pub(crate) async fn of_long_ago(seed: u64, policy: Policy, first: Timestamp, every: Duration) -> Self {
+        Self { policy, times: Some((first, every)), ..Self::new(seed).await }
+    }
+
+    pub(crate) async fn event(&mut self) {
         self.number += 1;
         let account = AccountId::from_bits(ACCOUNTS[self.random.usize(..ACCOUNTS.len())]);
         let room = RoomId::from_bits(100 * (1 + self.random.u64(..ROOMS)));
         let organization = caller(account.get()).organization;
-        let id = Epoch::default().first_id(Timestamp::now()).get() - (1 << 30) + self.number;
+        let at = self.times.map_or_else(Timestamp::now, |(first, every)| {
+            first.plus_millis(self.number * u64::try_from(every.as_millis()).expect("milliseconds"))
+        });
+        let id = Epoch::default().first_id(at).get() - (1 << 30) + self.number;
         let known: Vec<(RoomId, MessageId)> = self.states.keys().rev().take(12).copied().collect();
         let (known_room, message) = match known.get(self.random.usize(..12)) {
             Some((room, message)) => (*room, *message),
@@ -96,7 +108,7 @@ impl History {
             }
         };
         let id = EventId::new(&format!("event-{}", self.number)).expect("an id");
-        let event = Event { id, at: Timestamp::now(), by: Actor { account, organization }, room, what };
+        let event = Event { id, at, by: Actor { account, organization }, room, what };
         append_event(&self.chat.events, &event).await.expect("appended");
     }
 
@@ -123,10 +135,11 @@ impl History {
         let ids = ORGANIZATIONS.map(OrganizationId::from_bits);
         let organizations = self.chat.directory.organizations(&ids).await.expect("organizations");
         let rooms = self.chat.directory.rooms_of(&ids).await.expect("rooms");
+        let cutoff = age_cutoff(Timestamp::now(), &self.policy, Epoch::default());
         let limit = |(organization, rooms): (Option<chat::Organization>, Vec<RoomId>)| {
             let rooms: BTreeSet<RoomId> = rooms.into_iter().collect();
             let live = self.states.iter().filter(|((room, _), state)| rooms.contains(room) && !state.is_deleted());
-            let mut live: Vec<MessageId> = live.map(|((_, id), _)| *id).collect();
+            let mut live: Vec<MessageId> = live.map(|((_, id), _)| *id).filter(|id| *id >= cutoff).collect();
             live.sort_unstable_by(|one, other| other.cmp(one));
             let first_visible = (live.len() > N).then(|| live[N - 1]);
             let limit = Limit { first_visible, visible: live.len().min(N) as u32, rooms: rooms.len() as u32 };
@@ -146,7 +159,7 @@ impl History {
         rows.map(|row| row.map(limit)).collect()
     }
 
-    async fn check(&mut self) {
+    pub(crate) async fn check(&mut self) {
         until("the read model is built", async || self.chat.is_built().await).await;
         self.fold().await;
         let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
@@ -178,7 +191,7 @@ impl History {
     /// Follows until `work` is done, and stops in order.
     async fn while_followed(&mut self, settings: Settings, work: impl AsyncFnOnce(&mut Self)) {
         let stop = CancellationToken::new();
-        let tree = self.chat.follow_tree(settings, policy(), &Faults::new(1, 0));
+        let tree = self.chat.follow_tree(settings, self.policy, &Faults::new(1, 0));
         let following = tokio::spawn(tree.run(stop.clone()));
         work(self).await;
         stop.cancel();
@@ -189,8 +202,8 @@ impl History {
         statuses(&self.chat.state).await.expect("statuses").pop()
     }
 
-    fn follow(&self, settings: Settings, faults: &Faults) -> AbortOnDropHandle<Outcome> {
-        let tree = self.chat.follow_tree(settings, policy(), faults);
+    pub(crate) fn follow(&self, settings: Settings, faults: &Faults) -> AbortOnDropHandle<Outcome> {
+        let tree = self.chat.follow_tree(settings, self.policy, faults);
         AbortOnDropHandle::new(tokio::spawn(tree.run(CancellationToken::new())))
     }
 }

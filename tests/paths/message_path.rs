@@ -35,10 +35,10 @@ const PARTITIONS: u32 = 4;
 
 pub(crate) struct Chat {
     pub(crate) events: LmdbLog,
-    readable: LmdbLog,
+    pub(crate) readable: LmdbLog,
     messages: LmdbMessages,
     index: PackedIndex,
-    store: LmdbMessageStore,
+    pub(crate) store: LmdbMessageStore,
     pub(crate) directory: SqliteDirectory,
     pub(crate) limits: LmdbLimits,
     ledger: SqliteLedger,
@@ -198,9 +198,9 @@ impl Chat {
         Tree::new("process", vec![consumer.child(), self.marker().child(backoff())]).expect("a tree")
     }
 
-    /// `follow-limits` with these settings, over ports of whose calls some fail.
-    pub(crate) fn follow_tree(&self, settings: follow_limits::Settings, policy: Policy, faults: &Faults) -> Tree {
-        let ports = FollowPorts {
+    /// What `follow-limits` is connected to, of whose calls some fail.
+    pub(crate) fn follow_ports(&self, policy: Policy, faults: &Faults) -> FollowPorts {
+        FollowPorts {
             readable: Arc::new(self.readable.clone()),
             directory: Arc::new(Flaky::new(self.directory.clone(), faults.of_port(1))),
             heads: Arc::new(NoHeads),
@@ -209,7 +209,12 @@ impl Chat {
             state: Arc::new(Flaky::new(self.state.clone(), faults.of_port(4))),
             policies: Policies::new(vec![Period { from: None, policy }]).expect("a policy"),
             epoch: Epoch::default(),
-        };
+        }
+    }
+
+    /// `follow-limits` with these settings, over ports of whose calls some fail.
+    pub(crate) fn follow_tree(&self, settings: follow_limits::Settings, policy: Policy, faults: &Faults) -> Tree {
+        let ports = self.follow_ports(policy, faults);
         Tree::new("process", vec![follow_limits::child(ports, settings)]).expect("a tree")
     }
 

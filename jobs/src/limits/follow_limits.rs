@@ -23,6 +23,7 @@ mod effects;
 mod follower;
 mod merged;
 mod recent;
+pub mod replay;
 mod saving;
 mod shard;
 #[cfg(test)]

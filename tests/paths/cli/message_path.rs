@@ -163,6 +163,48 @@ async fn up_serves_both_paths_says_where_and_stops_in_order() {
     assert!(up.wait().expect("an end").success());
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn follow_limits_goes_on_from_a_replay_of_the_log() {
+    let feed = Feed::random(6, 120, 3);
+    let (_folder, program) = program_for(&feed);
+    let program = program.with("LANNER_POLICY", "[{max_messages=10}]");
+    let served = Served::new(&program);
+    served.start_all().await;
+    push(&served, &feed, 3).await.check(&served, &feed).await;
+    program.run("replay").exits(2).says(&["--limits"]);
+    program.run("replay --limits --from yesterday").exits(2).says(&["beginning", "offset=", "time="]);
+    program.run("replay --limits --from offset=0:0").exits(65).says(&["partition 1 is not named"]);
+    program.run("replay --limits --from time=2100-01-01T00:00:00Z").exits(65).says(&["in the future"]);
+    let dry = program.run("replay --limits --dry-run").exits(0);
+    super::check_table(&dry);
+    assert!(dry.out.contains("nothing was saved"), "{}", dry.out);
+    served.start(FOLLOW);
+    until("somebody follows", async || program.run("replay --limits").code == Some(75)).await;
+    program.run("replay --limits").exits(75).says(&["shard 0 is followed: stop follow-limits first"]);
+    assert_eq!(served.stop(FOLLOW), Some(0));
+    let replayed = program.run("replay --limits --json").exits(0).json();
+    assert_eq!((replayed["saved"].as_bool(), replayed["to_read"].as_u64()), (Some(true), Some(0)), "{replayed}");
+    assert!(replayed["records"].as_u64() >= Some(feed.events.len() as u64), "{replayed}");
+    let table = program.run("replay --limits").exits(0);
+    super::check_table(&table);
+    assert!(table.out.contains("start follow-limits: it goes on from here"), "{}", table.out);
+    served.start(FOLLOW);
+    program.run("reconcile --settle 5s").exits(0);
+    let limits = program.run("limits export").exits(0).out;
+    assert!(limits.lines().any(|line| line.contains(",10,")), "somebody has the newest 10: {limits}");
+    assert_eq!(served.stop(FOLLOW), Some(0));
+}
+
+#[test]
+fn what_was_imported_and_never_told_is_not_saved_over() {
+    let shop = super::shop::Shop::new(61);
+    let program = shop.program.clone().with("LANNER_POLICY", "[{max_messages=25,max_age=\"unlimited\"}]");
+    let differs = program.run("replay --limits").exits(4);
+    super::check_table(&differs);
+    assert!(differs.out.contains("Nothing was saved") && differs.out.contains("imported"), "{}", differs.out);
+    program.run("replay --limits --check 0").exits(0);
+}
+
 #[test]
 fn a_token_is_for_accounts_that_are_there() {
     let feed = Feed::random(5, 5, 1);

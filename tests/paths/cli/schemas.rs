@@ -73,6 +73,8 @@ const CALLS: Calls = &[
     ("messages", "messages --room {room}"),
     ("serve-writes", "serve-writes"),
     ("build-read-model", "build-read-model"),
+    ("replay", "replay --limits --dry-run"),
+    ("replay", "replay --limits --check 0 --from time=2026-01-01T00:00:00Z"),
     ("follow-limits", "follow-limits"),
     ("status", "status --shards"),
     ("serve-reads", "serve-reads"),
@@ -102,6 +104,9 @@ const OF_FAILURES: Calls = &[
     ("runs prune", "runs prune --older-than 1d --reason words"),
     ("audit", "audit"),
 ];
+
+/// What was imported no event ever told: with any age the log differs from the store.
+const OF_DIFFERENCES: Calls = &[("replay", "replay --limits")];
 
 /// The demo wants a folder of its own.
 const DEMO: Calls = &[("demo", "demo")];
@@ -167,6 +172,7 @@ async fn every_command_prints_what_its_schema_says() {
         ("failed", failed.to_string()),
     ];
     check(&shop.program, CALLS, &filled);
+    check(&shop.program.clone().with("LANNER_POLICY", "[{max_age=\"unlimited\"}]"), OF_DIFFERENCES, &filled);
     failed_run(&shop, "broken", later(), &free).await;
     put_aside(&shop, b"no message").await;
     check(&shop.program, OF_FAILURES, &filled);
@@ -211,8 +217,11 @@ fn every_command_has_a_schema_and_a_call_that_is_checked() {
     leaves(&program, "", &mut commands);
     assert!(commands.contains("limits export") && commands.contains("run"), "does help still read so? {commands:?}");
     WITHOUT.iter().for_each(|command| assert!(commands.remove(*command), "there is no command {command}"));
-    let called: BTreeSet<String> =
-        [CALLS, OF_FAILURES, DEMO, OF_POSTS].concat().iter().map(|(command, _)| (*command).to_owned()).collect();
+    let called: BTreeSet<String> = [CALLS, OF_DIFFERENCES, OF_FAILURES, DEMO, OF_POSTS]
+        .concat()
+        .iter()
+        .map(|(command, _)| (*command).to_owned())
+        .collect();
     assert_eq!(commands, called, "the commands on the left, those with a checked call on the right");
     let schemas = schemas();
     let described: BTreeSet<String> =

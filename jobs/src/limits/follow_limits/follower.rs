@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, SystemTime};
 
 use chat::visibility::Window;
-use chat::{AccountId, LimitRow, MessageId, OrganizationId, Policy, RoomId, RunId, Standing, Timestamp, Version};
+use chat::{
+    AccountId, Epoch, LimitRow, MessageId, OrganizationId, Policy, RoomId, RunId, Standing, Timestamp, Version,
+};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use tokio::time::Instant;
@@ -25,10 +27,10 @@ use super::told::Told;
 use super::{FollowPorts, NAME, Settings, log_failed, saving, state_failed};
 
 /// The family of the leases' records, by the number of the shard.
-const LEASES: &str = "follow-limits";
+pub(super) const LEASES: &str = "follow-limits";
 /// Records of one poll, and how long one waits.
-const POLL_MAX: usize = 2_048;
-const POLL_WAIT: Duration = Duration::from_millis(500);
+pub(super) const POLL_MAX: usize = 2_048;
+pub(super) const POLL_WAIT: Duration = Duration::from_millis(500);
 /// How often it is looked at what is due.
 const TICK: Duration = Duration::from_millis(50);
 /// How often the directory is asked for changes, and the log for its end.
@@ -46,12 +48,20 @@ const TELL_EVERY: Duration = Duration::from_secs(5);
 /// Beyond the time between two writes of a limit, how long a difference may last that is no drift.
 const SETTLE: Duration = Duration::from_secs(2);
 /// Sets that are saved at once.
-const SAVE_MAX: usize = 64;
+pub(super) const SAVE_MAX: usize = 64;
 
 /// Runs until stopped, or until something fails that another run may do better.
 pub(super) async fn run(ports: FollowPorts, settings: Settings, context: Context) -> Result<(), Cause> {
-    let began = context.stop.run_until_cancelled(begin(&ports, &settings, &context)).await;
-    let Some((lease, started, mut consumer)) = began.transpose()? else { return Ok(()) };
+    let Some(mut lease) = leased(&ports, &settings, &context).await? else { return Ok(()) };
+    let began = context.stop.run_until_cancelled(begin(&ports, &settings, &context, &mut lease)).await;
+    let (started, mut consumer) = match began {
+        Some(Ok(began)) => began,
+        // Nothing is under way: whoever comes next need not wait.
+        ended => {
+            lease.release(&*ports.state).await.map_err(state_failed)?;
+            return ended.transpose().map(drop);
+        }
+    };
     let mut follower = Follower::new(ports, settings, lease, started)?;
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -71,29 +81,32 @@ pub(super) async fn run(ports: FollowPorts, settings: Settings, context: Context
     follower.end().await
 }
 
-/// Waits for the lease, then reads what there is.
+/// Waits for the lease. `None` when it was stopped before.
+async fn leased(ports: &FollowPorts, settings: &Settings, context: &Context) -> Result<Option<Lease>, Cause> {
+    while !context.stop.is_cancelled() {
+        context.pulse.beat();
+        let taken = Lease::take_number(&*ports.state, LEASES, settings.shard, settings.lease_lives_for).await;
+        if let Some(lease) = taken.map_err(state_failed)? {
+            return Ok(Some(lease));
+        }
+        context.stop.run_until_cancelled(tokio::time::sleep(ASK_EVERY)).await;
+    }
+    Ok(None)
+}
+
+/// Reads what there is, renewing the lease.
 async fn begin(
     ports: &FollowPorts,
     settings: &Settings,
     context: &Context,
-) -> Result<(Lease, Started, Box<dyn LogConsumer>), Cause> {
-    let mut lease = loop {
-        context.pulse.beat();
-        let taken = Lease::take_number(&*ports.state, LEASES, settings.shard, settings.lease_lives_for).await;
-        match taken.map_err(state_failed)? {
-            Some(lease) => break lease,
-            None => tokio::time::sleep(ASK_EVERY).await,
-        }
-    };
+    lease: &mut Lease,
+) -> Result<(Started, Box<dyn LogConsumer>), Cause> {
     let n = policy_now(ports)?.n();
     let started = start(ports, settings, n, &context.pulse);
     tokio::pin!(started);
     loop {
         tokio::select! {
-            started = &mut started => {
-                let (started, consumer) = started?;
-                return Ok((lease, started, consumer));
-            }
+            started = &mut started => return started,
             () = tokio::time::sleep(lease.renew_every()) => {
                 lease.renew(&*ports.state).await.map_err(renew_failed)?;
             }
@@ -111,6 +124,18 @@ fn renew_failed(error: RenewError) -> Cause {
 fn policy_now(ports: &FollowPorts) -> Result<Policy, Cause> {
     let period = ports.policies.in_force(Timestamp::now()).map_err(|error| Cause::of("policy", &error))?;
     Ok(period.policy)
+}
+
+/// For which instant a limit is computed whose newest message this is, and of which window: an id ahead of this clock counts, too.
+pub(super) fn counted_at(
+    newest: Option<MessageId>,
+    clock: Timestamp,
+    policy: &Policy,
+    epoch: Epoch,
+) -> (Timestamp, Window) {
+    let ahead = newest.map_or(clock, |id| epoch.time_of(id).plus_millis(1));
+    let as_of = clock.max(ahead);
+    (as_of, Window::at(as_of, policy, epoch))
 }
 
 /// When something is done next, and whether it is being done.
@@ -327,12 +352,7 @@ impl Follower {
             return;
         }
         let (policy, epoch, clock) = (self.policy, self.ports.epoch, Timestamp::now());
-        let at = |newest: Option<MessageId>| {
-            let ahead = newest.map_or(clock, |id| epoch.time_of(id).plus_millis(1));
-            let as_of = clock.max(ahead);
-            (as_of, Window::at(as_of, &policy, epoch))
-        };
-        let due = self.shard.due(now, PUT_MAX, at);
+        let due = self.shard.due(now, PUT_MAX, |newest| counted_at(newest, clock, &policy, epoch));
         if due.is_empty() {
             return;
         }

@@ -168,12 +168,9 @@ pub(super) async fn page(
     state: &dyn State,
     after: Option<OrganizationId>,
 ) -> Result<(Vec<Saved>, Option<OrganizationId>), StateError> {
-    let records = state.list(SETS, after.map(key).as_deref(), PAGE).await?;
-    let organization = |record: &Record| record.key.get(SETS.len()..).and_then(|text| text.parse().ok());
-    let last = records.last().filter(|_| records.len() == PAGE).and_then(organization).map(OrganizationId::from_bits);
+    let (records, last) = records(state, after).await?;
     let mut sets = Vec::new();
-    for record in &records {
-        let Some(id) = organization(record).map(OrganizationId::from_bits) else { continue };
+    for (id, record) in records {
         match decode(id, &record.value) {
             Ok(saved) => sets.push(saved),
             Err(error) => {
@@ -182,6 +179,31 @@ pub(super) async fn page(
         }
     }
     Ok((sets, last))
+}
+
+/// The organizations above `after` of which a record is kept, whether it reads or not: up to a page, and the organization at which it
+/// ends.
+pub(super) async fn kept(
+    state: &dyn State,
+    after: Option<OrganizationId>,
+) -> Result<(Vec<OrganizationId>, Option<OrganizationId>), StateError> {
+    let (records, last) = records(state, after).await?;
+    Ok((records.into_iter().map(|(id, _)| id).collect(), last))
+}
+
+async fn records(
+    state: &dyn State,
+    after: Option<OrganizationId>,
+) -> Result<(Vec<(OrganizationId, Record)>, Option<OrganizationId>), StateError> {
+    let records = state.list(SETS, after.map(key).as_deref(), PAGE).await?;
+    let id = |record: &Record| record.key.get(SETS.len()..)?.parse().ok().map(OrganizationId::from_bits);
+    let last = records.last().filter(|_| records.len() == PAGE).and_then(id);
+    Ok((records.into_iter().filter_map(|record| Some((id(&record)?, record))).collect(), last))
+}
+
+/// The epoch of whoever begins after these.
+pub(super) fn next_epoch(places: &BTreeMap<u32, Place>) -> u64 {
+    places.values().map(|place| place.epoch).max().unwrap_or(0) + 1
 }
 
 /// The places of all shards that ever saved.

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chat::{ChangeCursor, OrganizationId};
+use chat::{ChangeCursor, Directory, Organization, OrganizationId, PortResult};
+use tokio::time::Instant;
 use worker::log::{Bounds, Place};
 use worker::{Cause, Log, LogConsumer, LogError, Pulse};
 
@@ -41,12 +42,18 @@ pub(super) async fn start(
 ) -> Result<(Started, Box<dyn LogConsumer>), Cause> {
     let bounds = bounds(&*ports.readable).await.map_err(log_failed)?;
     let places = saving::places(&*ports.state).await.map_err(state_failed)?;
-    let epoch = places.values().map(|place| place.epoch).max().unwrap_or(0) + 1;
+    let epoch = saving::next_epoch(&places);
     let place = usable(&places, settings, &bounds);
     // Before the organizations are listed: what changes afterwards is heard.
     let changes = match &place {
         Some(place) => Changes::from(place.changes),
-        None => all_changes(ports, pulse).await?,
+        None => {
+            let mut changes = Changes::from(ChangeCursor::default());
+            // They are heard, not skipped: one of them can come to light late.
+            let heard = hear_changes(&*ports.directory, &mut changes, || pulse.beat()).await;
+            heard.map_err(|error| cause_of(&error))?;
+            changes
+        }
     };
     let mut shard = Shard::default();
     let mut wanted = free_organizations(ports, settings, pulse).await?;
@@ -107,25 +114,32 @@ fn offsets(place: Option<&saving::Place>, bounds: &BTreeMap<u32, Bounds>, rewind
     bounds.iter().map(offset).collect()
 }
 
-async fn all_changes(ports: &FollowPorts, pulse: &Pulse) -> Result<Changes, Cause> {
-    let (mut after, mut pages) = (ChangeCursor::default(), Vec::new());
+/// Hears all that the directory tells of changes from where `changes` stands: the organizations that are news.
+pub(super) async fn hear_changes(
+    directory: &dyn Directory,
+    changes: &mut Changes,
+    mut on_page: impl FnMut(),
+) -> PortResult<Vec<OrganizationId>> {
+    let mut news = Vec::new();
     loop {
-        pulse.beat();
-        let page =
-            ports.directory.changed_organizations(after, changes::PAGE).await.map_err(|error| cause_of(&error))?;
-        let is_last = page.len() < changes::PAGE;
-        after = page.last().copied().unwrap_or(after);
-        pages.push(page);
-        if is_last {
-            break;
+        on_page();
+        let page = directory.changed_organizations(changes.after(), changes::PAGE).await?;
+        let (some, more) = changes.answered(Instant::now(), &page);
+        news.extend(some);
+        if !more {
+            return Ok(news);
         }
     }
-    // They are heard, not skipped: one of them can come to light late.
-    let mut changes = Changes::from(ChangeCursor::default());
-    for page in pages {
-        changes.answered(tokio::time::Instant::now(), &page);
-    }
-    Ok(changes)
+}
+
+/// A page of the free organizations above `after`, and the one at which it ends where there may be more.
+pub(super) async fn free_page(
+    directory: &dyn Directory,
+    after: Option<OrganizationId>,
+) -> PortResult<(Vec<Organization>, Option<OrganizationId>)> {
+    let page = directory.free_organizations(after, PAGE).await?;
+    let last = page.last().filter(|_| page.len() == PAGE).map(|last| last.id);
+    Ok((page, last))
 }
 
 async fn free_organizations(
@@ -136,11 +150,11 @@ async fn free_organizations(
     let (mut after, mut wanted) = (None, BTreeSet::new());
     loop {
         pulse.beat();
-        let page = ports.directory.free_organizations(after, PAGE).await.map_err(|error| cause_of(&error))?;
+        let (page, last) = free_page(&*ports.directory, after).await.map_err(|error| cause_of(&error))?;
         wanted.extend(page.iter().map(|organization| organization.id).filter(|id| settings.keeps(*id)));
-        match page.last() {
-            Some(last) if page.len() == PAGE => after = Some(last.id),
-            _ => return Ok(wanted),
+        match last {
+            Some(last) => after = Some(last),
+            None => return Ok(wanted),
         }
     }
 }
