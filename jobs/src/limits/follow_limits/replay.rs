@@ -8,34 +8,31 @@
 mod begin;
 mod check;
 mod leases;
+mod reader;
+mod snapshot;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chat::policy::NoPolicy;
-use chat::{ChangeCursor, LiveSet, MessageId, OrganizationId, Policy, PortError, Timestamp};
-use futures::StreamExt as _;
-use futures::stream::FuturesUnordered;
+use chat::{ChangeCursor, LiveSet, MessageId, OrganizationId, PortError, Timestamp};
 use serde::Serialize;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use worker::log::{Bounds, Place};
-use worker::{Log, LogConsumer, LogError, RenewError, StateError};
+use worker::log::Bounds;
+use worker::{LogError, RenewError, StateError};
 
 pub use self::begin::{NotAStart, StartAt};
 pub use self::check::{Checked, Difference, Visible};
 use self::leases::Leases;
+use self::reader::Reader;
 use super::changes::Changes;
-use super::follower::{POLL_MAX, POLL_WAIT, SAVE_MAX, counted_at};
+use super::follower::POLL_WAIT;
 use super::shard::{Saved, Shard};
-use super::told::Told;
-use super::{FollowPorts, saving, start};
+use super::{FollowPorts, start};
 
 /// A log that brings nothing for so long before its end does not bring it at all.
 const SILENT_MAX: Duration = Duration::from_secs(60);
-/// Writes of [`SAVE_MAX`] sets each that are under way at once: a store behind a network answers each write after some milliseconds.
-const SAVES_AT_ONCE: usize = 8;
-
 /// What is asked for.
 #[derive(Clone, Debug)]
 pub struct Replay {
@@ -168,9 +165,9 @@ async fn work(ports: &FollowPorts, asked: &Replay, mut on_each: impl FnMut(u64, 
     let news = start::hear_changes(&*ports.directory, &mut changes, || ()).await?;
     news.into_iter().filter(|id| ids.binary_search(id).is_ok()).for_each(|id| shard.mark_dirty(id));
     let saves = !asked.is_dry_run && checked.differing.is_empty();
-    let (to_read, bytes) = save_sets(ports, &policy, &shard, &ids, saves).await?;
+    let (to_read, bytes) = snapshot::save_sets(ports, &policy, &shard, &ids, saves).await?;
     if saves {
-        save_places(ports, asked.shards, &ids, ends, changes.settled()).await?;
+        snapshot::save_places(ports, asked.shards, &ids, ends, changes.settled()).await?;
     }
     Ok(Replayed {
         records,
@@ -211,125 +208,4 @@ async fn known(
             None => return Ok((shard, ids)),
         }
     }
-}
-
-/// Tells the log to a shard.
-struct Reader {
-    consumer: Box<dyn LogConsumer>,
-    /// The offset of the next record, by partition.
-    next: BTreeMap<u32, u64>,
-    told: u64,
-}
-
-impl Reader {
-    async fn new(log: &dyn Log, from: BTreeMap<u32, u64>) -> Result<Self, LogError> {
-        let places: Vec<Place> = from.iter().map(|(&partition, &offset)| Place { partition, offset }).collect();
-        Ok(Self { consumer: log.follow(&places).await?, next: from, told: 0 })
-    }
-
-    /// Up to these ends at least. What the same polls brought of later records is told, too: the last word on a message holds.
-    async fn read_to(
-        &mut self,
-        ends: &BTreeMap<u32, u64>,
-        shard: &mut Shard,
-        mut on_each: impl FnMut(u64),
-    ) -> Result<(), ReplayError> {
-        self.consumer.resume(&ends.keys().copied().collect::<Vec<_>>());
-        let mut heard_at = Instant::now();
-        loop {
-            let next = &self.next;
-            let (done, left): (Vec<_>, Vec<_>) =
-                ends.iter().partition(|(partition, end)| next.get(partition) >= Some(end));
-            let Some(&(&partition, &end)) = left.first() else { return Ok(()) };
-            self.consumer.pause(&done.into_iter().map(|(partition, _)| *partition).collect::<Vec<_>>());
-            let records = self.consumer.poll(POLL_MAX, POLL_WAIT).await?.records;
-            if !records.is_empty() {
-                heard_at = Instant::now();
-            } else if heard_at.elapsed() >= SILENT_MAX {
-                return Err(ReplayError::Silent { partition, next: end });
-            }
-            for read in &records {
-                tell(shard, &Told::of(read));
-                self.next.insert(read.place.partition, read.place.offset + 1);
-            }
-            self.told += records.len() as u64;
-            on_each(self.told);
-        }
-    }
-}
-
-fn tell(shard: &mut Shard, told: &Told) {
-    match *told {
-        Told::Message { room, message, is_live: Some(is_live) } => shard.message(room, message, is_live),
-        // Whoever sees the room is not known from the log.
-        Told::Message { room, is_live: None, .. } => shard.room_changed(room),
-        // The directory was read afterwards.
-        Told::Member { .. } | Told::RoomDeleted { .. } | Told::Nothing => {}
-    }
-}
-
-/// Saves the sets, or only counts: how many organizations have to be read from the store, and the bytes of the others.
-async fn save_sets(
-    ports: &FollowPorts,
-    policy: &Policy,
-    shard: &Shard,
-    ids: &[OrganizationId],
-    saves: bool,
-) -> Result<(u64, u64), StateError> {
-    let (mut to_read, mut bytes, clock) = (0, 0, Timestamp::now());
-    let mut saving = FuturesUnordered::new();
-    for some in ids.chunks(SAVE_MAX) {
-        let mut sets = Vec::with_capacity(some.len());
-        for id in some {
-            let saved = shard.saved(*id);
-            let value = saving::value_of(saved.as_ref());
-            let is_known = value.is_some()
-                && saved.is_some_and(|Saved { set, .. }| {
-                    let (_, window) = counted_at(set.newest_id(), clock, policy, ports.epoch);
-                    set.newest(window).is_some()
-                });
-            to_read += u64::from(!is_known);
-            bytes += value.as_ref().map_or(0, |value| value.len() as u64);
-            sets.push((*id, value));
-        }
-        if saves {
-            saving.push(saving::save(&*ports.state, sets));
-        }
-        // Leases are renewed in between.
-        tokio::task::yield_now().await;
-        if saving.len() >= SAVES_AT_ONCE {
-            saving.next().await.transpose()?;
-        }
-    }
-    while let Some(saved) = saving.next().await {
-        saved?;
-    }
-    Ok((to_read, bytes))
-}
-
-/// Takes away what was saved of organizations that are not followed any more, then says up to where the sets hold: last, because whoever
-/// finds the new place believes every set.
-async fn save_places(
-    ports: &FollowPorts,
-    shards: u32,
-    ids: &[OrganizationId],
-    ends: BTreeMap<u32, u64>,
-    changes: ChangeCursor,
-) -> Result<(), StateError> {
-    let (state, mut after) = (&*ports.state, None);
-    loop {
-        let (kept, last) = saving::kept(state, after).await?;
-        let gone = kept.into_iter().filter(|id| ids.binary_search(id).is_err()).map(|id| (id, None)).collect();
-        saving::save(state, gone).await?;
-        match last {
-            Some(last) => after = Some(last),
-            None => break,
-        }
-    }
-    let epoch = saving::next_epoch(&saving::places(state).await?);
-    let place = saving::Place { shards, epoch, offsets: ends, changes };
-    for shard in 0..shards {
-        saving::save_place(state, shard, &place).await?;
-    }
-    Ok(())
 }
