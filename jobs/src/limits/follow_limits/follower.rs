@@ -58,8 +58,8 @@ pub(super) async fn run(ports: FollowPorts, settings: Settings, context: Context
         Some(Ok(began)) => began,
         // Nothing is under way: whoever comes next need not wait.
         ended => {
-            lease.release(&*ports.state).await.map_err(state_failed)?;
-            return ended.transpose().map(drop);
+            let released = lease.release(&*ports.state).await.map_err(state_failed);
+            return ended.transpose().and(released);
         }
     };
     let mut follower = Follower::new(ports, settings, lease, started)?;
