@@ -34,7 +34,9 @@ use chat::{
     PutOutcome, RoomId, Timestamp,
 };
 use clap::Parser;
-use embedded::{Access, DataDir, LmdbLimits, LmdbLiveIds, LmdbLog, MapSize, PackedIndex, SqliteDirectory, SqliteState};
+use embedded::{
+    Access, DataDir, LmdbLimits, LmdbLiveIds, LmdbLog, MapSize, PackedIndex, SqliteDirectory, SqliteLedger, SqliteState,
+};
 use hdrhistogram::Histogram;
 use jobs::limits::follow_limits::{self, FollowPorts, Settings};
 use jobs::messages::{READABLE_LOG, readable_record};
@@ -147,6 +149,7 @@ struct Stage {
     log: LmdbLog,
     directory: SqliteDirectory,
     index: PackedIndex,
+    ledger: SqliteLedger,
     state: Arc<dyn State>,
     watched: Arc<Watched>,
     organizations: u64,
@@ -181,6 +184,7 @@ impl Stage {
             log: LmdbLog::open(READABLE_LOG, &data.log(READABLE_LOG), PARTITIONS, wait, size)?,
             directory,
             index: PackedIndex::open(&data.live_ids(), size, Epoch::default())?,
+            ledger: SqliteLedger::open(&data).await?,
             state,
             watched: Arc::new(watched),
             organizations: arguments.organizations,
@@ -196,6 +200,7 @@ impl Stage {
             heads: Arc::new(NoHeads),
             live_ids: Arc::new(LmdbLiveIds::new(self.index.clone())),
             limits: Arc::clone(&self.watched) as Arc<dyn Limits>,
+            ledger: Arc::new(self.ledger.clone()),
             state: Arc::clone(&self.state),
             policies: Policies::new(vec![Period { from: None, policy }])?,
             epoch: Epoch::default(),

@@ -17,7 +17,9 @@ use telemetry as _;
 use anyhow::{Result, ensure};
 use chat::{Epoch, MessageId, NoHeads, OrganizationId, Period, Policies, Policy, RoomId, Timestamp};
 use clap::Parser;
-use embedded::{Access, DataDir, LmdbLimits, LmdbLiveIds, LmdbLog, MapSize, PackedIndex, SqliteDirectory, SqliteState};
+use embedded::{
+    Access, DataDir, LmdbLimits, LmdbLiveIds, LmdbLog, MapSize, PackedIndex, SqliteDirectory, SqliteLedger, SqliteState,
+};
 use jobs::limits::follow_limits::{self, FollowPorts, Settings, statuses};
 use jobs::messages::READABLE_LOG;
 use support::population::one_room_each;
@@ -61,6 +63,7 @@ async fn main() -> Result<()> {
         heads: Arc::new(NoHeads),
         live_ids: Arc::new(LmdbLiveIds::new(index)),
         limits: Arc::new(LmdbLimits::open(&data.limits(), size)?),
+        ledger: Arc::new(SqliteLedger::open(&data).await?),
         state: Arc::new(SqliteState::open(&data).await?),
         policies: Policies::new(vec![Period { from: None, policy: Policy::default() }])?,
         epoch: Epoch::default(),

@@ -92,7 +92,7 @@ pub const JOBS: &[Job] = &[
         name: limits::follow_limits::NAME,
         shape: Shape::RunsOn,
         reads: &["readable-log", "directory", "live-ids", "heads", "limits", "state"],
-        writes: &["limits", "state"],
+        writes: &["limits", "ledger", "state"],
         about: "follows what is readable and keeps every limit exact from second to second",
     },
 ];

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use chat::ledger::HistoryEntry;
 use chat::{LimitRow, OrganizationId, Standing};
 use clap::{Args, Subcommand, ValueEnum};
 
@@ -19,7 +20,7 @@ const PAGE: usize = 1_000;
 pub(crate) enum LimitsCommand {
     /// Show the limit of one organization
     Get(GetArgs),
-    /// Show how the boundary of one organization has moved, newest first
+    /// Show how the boundary of one organization has moved, newest first: what runs found, and changes of plan at once
     History(HistoryArgs),
     /// Print the limit of every computed organization, ordered by id
     Export(ExportArgs),
@@ -118,13 +119,21 @@ async fn history(app: &App, ports: &jobs::Ports, args: &HistoryArgs) -> Outcome 
         say!("organization {id}: the boundary has never changed: no run has found one");
         return Ok(exit::DONE);
     }
-    // What stood before is in the line below.
     let columns = [Column::Name("as of"), Column::Number("boundary"), Column::Text("cause"), Column::Name("run")];
-    let rows = entries
-        .iter()
-        .map(|entry| vec![minute(entry.as_of), or_dash(entry.new), entry.cause.clone(), entry.run.to_string()]);
-    say!("{}", table(&columns, rows));
+    say!("{}", table(&columns, entries.iter().zip(1..).flat_map(|(entry, below)| lines(entry, entries.get(below)))));
     Ok(exit::DONE)
+}
+
+/// A change, and what stood before it where that is not what the change below has found: it was kept live meanwhile.
+fn lines(entry: &HistoryEntry, below: Option<&HistoryEntry>) -> Vec<Vec<String>> {
+    let change = vec![minute(entry.as_of), or_dash(entry.new), entry.cause.clone(), entry.run.to_string()];
+    match below {
+        Some(below) if below.new != entry.old => {
+            let [nothing, moved] = ["-", "live"].map(str::to_owned);
+            vec![change, vec![nothing.clone(), or_dash(entry.old), moved, nothing]]
+        }
+        _ => vec![change],
+    }
 }
 
 async fn export(ports: &jobs::Ports, format: Format) -> Outcome {

@@ -2,6 +2,7 @@
 
 use chat::{LimitRow, OrganizationId, OrganizationRecord, Plan, Standing};
 use clap::{Args, Subcommand};
+use jobs::limits::SET_PLAN;
 use jobs::operate::organizations::{Known, PlanChange, plan_change, set_plan, show};
 use serde_json::{Value, json};
 
@@ -194,7 +195,7 @@ async fn change_plan(app: &App, opened: &Opened, args: &SetPlanArgs) -> Outcome 
         tell(app, &before, &plan_change(&before, args.plan), true)?;
         return Ok(exit::DONE);
     };
-    let id = manual_run_id("set-plan")?;
+    let id = manual_run_id(SET_PLAN)?;
     let target = format!("organization {}: plan {} to {}", args.id, before.record.organization.plan, args.plan);
     let action = Action { name: "organizations set-plan", target, reason: reason.clone() };
     action.record(&*ports.ledger, "started").await?;

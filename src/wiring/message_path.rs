@@ -65,7 +65,7 @@ impl<'a> MessagePath<'a> {
     /// What `serve-reads` needs.
     pub(crate) const READS: [Part; 4] = [Part::Directory, Part::Messages, Part::Limits, Part::EventLog];
 
-    /// What `follow-limits` needs; the ledger for the heads of rooms beside it.
+    /// What `follow-limits` needs; the ledger for the heads of rooms beside it, and for the history.
     pub(crate) const FOLLOW: [Part; 6] =
         [Part::Directory, Part::Messages, Part::Limits, Part::Ledger, Part::EventLog, Part::State];
 
@@ -141,6 +141,7 @@ impl<'a> MessagePath<'a> {
             heads,
             live_ids,
             limits: ports::limits(&self.systems)?,
+            ledger: ports::ledger(&self.systems).await?,
             state: state(&self.systems).await?,
             policies: self.systems.settings.policies().clone(),
             epoch: self.epoch,

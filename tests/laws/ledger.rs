@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chat::ledger::{
-    AuditEntry, AuditFilter, Begun, Change, Counts, Failure, Figures, Filter, HistoryEntry, Item, NewRun, Old, Outcome,
-    Phase, Pruned, RunOrganization, Scope, Settlement, Stage, State, UnreadableMessage,
+    AuditEntry, AuditFilter, Begun, BoundaryChange, Change, Counts, Failure, Figures, Filter, HistoryEntry, HistoryRow,
+    Item, NewRun, Old, Outcome, Phase, Pruned, RunOrganization, Scope, Settlement, Stage, State, UnreadableMessage,
 };
 use chat::{Ledger, MessageId, OrganizationId, Policy, PortError, PortResult, RunId, Timestamp};
 use futures::future::join;
@@ -26,6 +26,7 @@ laws! {
         reopening_begins_what_failed_anew_and_nothing_else,
         beginning_tells_why_there_is_nothing_to_do,
         a_changed_boundary_is_in_the_history_once,
+        what_is_added_to_the_history_is_there_once,
         pages_are_ascending_disjoint_and_complete,
         what_was_written_survives_and_another_process_sees_it,
         a_failure_is_kept_within_a_bound,
@@ -398,6 +399,53 @@ async fn a_changed_boundary_is_in_the_history_once(adapter: &Subject) {
         assert_eq!(history(id).await, [], "organization {id}");
     }
     assert_eq!(sure(async || ledger.history(org(0), 1).await).await, [released]);
+}
+
+async fn what_is_added_to_the_history_is_there_once(adapter: &Subject) {
+    let (folder, ledger) = filled(adapter, "batch", 2).await;
+    let row = |id, as_of, name: &str, old: Option<u64>, new: Option<u64>| {
+        let (old, new) = (old.map(MessageId::from_bits), new.map(MessageId::from_bits));
+        let change = new.map_or_else(|| BoundaryChange::released(old), |new| BoundaryChange::computed(old, Some(new)));
+        HistoryRow { organization: org(id), as_of: at(as_of), run: run(name), change: change.expect("a change") }
+    };
+    let add = async |rows: Vec<HistoryRow>| sure(async || ledger.add_history(&rows).await).await;
+    sure(async || ledger.settle(&[moved("batch", 0, State::Done, None, Some(5))]).await).await;
+    add(Vec::new()).await;
+    // Before and after what a run found, for an organization of no run, twice in one call, and again.
+    let rows = [
+        row(0, 9, "later", Some(5), None),
+        row(0, 0, "earlier", None, Some(2)),
+        row(0, 9, "later", Some(5), None),
+        row(77, 9, "later", Some(u64::MAX >> 1), None),
+    ];
+    add(rows.to_vec()).await;
+    add(rows.to_vec()).await;
+    // What is there stays, whatever else is said of it; so is what a run has settled.
+    add(vec![row(0, 10, "later", None, Some(8)), row(0, 9, "other", None, Some(9)), row(0, 1, "batch", None, Some(6))])
+        .await;
+    let history = async |ledger: &dyn Ledger, id| {
+        let found = sure(async || ledger.history(org(id), 10).await).await;
+        let boundary = |id: Option<MessageId>| id.map(MessageId::get);
+        let entry = |e: HistoryEntry| (e.as_of, e.run.as_str().to_owned(), boundary(e.old), boundary(e.new), e.cause);
+        found.into_iter().map(entry).collect::<Vec<_>>()
+    };
+    let of = |as_of, name: &str, old, new, cause: &str| (at(as_of), name.to_owned(), old, new, cause.to_owned());
+    let expected = [
+        of(9, "other", None, Some(9), "computed"),
+        of(9, "later", Some(5), None, "released"),
+        of(1, "batch", None, Some(5), "computed"),
+        of(0, "earlier", None, Some(2), "computed"),
+    ];
+    let again = adapter.open(&folder).await;
+    assert_eq!(history(&*again, 0).await, expected);
+    assert_eq!(history(&*again, 77).await, [of(9, "later", Some(u64::MAX >> 1), None, "released")]);
+    assert_eq!(history(&*again, 1).await, []);
+    let many: Vec<HistoryRow> = (0..3_000).map(|id| row(1_000 + id, 9, "live", None, Some(id))).collect();
+    add(many.clone()).await;
+    add(many).await;
+    for id in [1_000, 2_500, 3_999] {
+        assert_eq!(history(&*again, id).await.len(), 1, "organization {id}");
+    }
 }
 
 async fn cancelling_answers_true_once_and_not_when_finished(adapter: &Subject) {

@@ -10,14 +10,14 @@ use chat::visibility::age_cutoff;
 use chat::{
     AccountId, Directory, Epoch, Limits, MessageId, OrganizationId, Plan, Policy, Position, RoomId, Standing, Timestamp,
 };
-use jobs::limits::follow_limits::{Settings, ShardStatus, statuses};
+use jobs::limits::follow_limits::{self, FollowPorts, Settings, ShardStatus, statuses};
 use jobs::messages::append_event;
 use support::waiting::number_from_env;
 use support::{Faults, until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use worker::state::{Expected, Write};
-use worker::supervisor::Outcome;
+use worker::supervisor::{Outcome, Tree};
 use worker::{Backoff, State};
 
 use crate::message_path::{Chat, MS, caller};
@@ -173,7 +173,7 @@ impl History {
         }
     }
 
-    async fn post(&mut self, room: u64) {
+    pub(crate) async fn post(&mut self, room: u64) {
         self.number += 1;
         let message = MessageId::from_bits(Epoch::default().first_id(Timestamp::now()).get() - (1 << 30) + self.number);
         let (account, organization) = (AccountId::from_bits(10), caller(10).organization);
@@ -189,7 +189,7 @@ impl History {
     }
 
     /// Follows until `work` is done, and stops in order.
-    async fn while_followed(&mut self, settings: Settings, work: impl AsyncFnOnce(&mut Self)) {
+    pub(crate) async fn while_followed(&mut self, settings: Settings, work: impl AsyncFnOnce(&mut Self)) {
         let stop = CancellationToken::new();
         let tree = self.chat.follow_tree(settings, self.policy, &Faults::new(1, 0));
         let following = tokio::spawn(tree.run(stop.clone()));
@@ -203,7 +203,11 @@ impl History {
     }
 
     pub(crate) fn follow(&self, settings: Settings, faults: &Faults) -> AbortOnDropHandle<Outcome> {
-        let tree = self.chat.follow_tree(settings, self.policy, faults);
+        self.follow_over(self.chat.follow_ports(self.policy, faults), settings)
+    }
+
+    pub(crate) fn follow_over(&self, ports: FollowPorts, settings: Settings) -> AbortOnDropHandle<Outcome> {
+        let tree = Tree::new("process", vec![follow_limits::child(ports, settings)]).expect("a tree");
         AbortOnDropHandle::new(tokio::spawn(tree.run(CancellationToken::new())))
     }
 }

@@ -5,6 +5,7 @@ mod cli;
 mod conformance;
 mod consumer;
 mod follow_limits;
+mod follow_limits_plans;
 mod follow_limits_replay;
 mod group_marker;
 mod handlers;

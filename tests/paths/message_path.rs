@@ -41,7 +41,7 @@ pub(crate) struct Chat {
     pub(crate) store: LmdbMessageStore,
     pub(crate) directory: SqliteDirectory,
     pub(crate) limits: LmdbLimits,
-    ledger: SqliteLedger,
+    pub(crate) ledger: SqliteLedger,
     pub(crate) state: SqliteState,
     folder: TempDir,
 }
@@ -206,6 +206,7 @@ impl Chat {
             heads: Arc::new(NoHeads),
             live_ids: Arc::new(Flaky::new(LmdbLiveIds::new(self.index.clone()), faults.of_port(2))),
             limits: Arc::new(Flaky::new(self.limits.clone(), faults.of_port(3))),
+            ledger: Arc::new(Flaky::new(self.ledger.clone(), faults.of_port(5))),
             state: Arc::new(Flaky::new(self.state.clone(), faults.of_port(4))),
             policies: Policies::new(vec![Period { from: None, policy }]).expect("a policy"),
             epoch: Epoch::default(),

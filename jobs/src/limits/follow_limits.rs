@@ -13,6 +13,7 @@
 //!   looked up in the directory and, where that is not enough, read from the store; what was told meanwhile and shortly before is put on
 //!   top, because the store may lag behind the log.
 //! - What the log does not tell (plans, accounts) is asked of the directory every second.
+//! - The history of boundaries has what runs find, and of live limits what follows a change of plan.
 //! - Sets are saved now and then with their place in the log; a restart goes on from there. What does not read is made anew.
 //! - A shard is one process under a lease: it keeps the organizations whose hash has its number.
 //! - One organization after the other is compared with a batch computation beside the stream: there must be no drift. Where there is one, it
@@ -31,13 +32,14 @@ mod simulation;
 mod start;
 mod status;
 mod told;
+mod writing;
 
 pub use status::{ShardStatus, statuses};
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use chat::{Directory, Epoch, Heads, Limits, LiveIds, OrganizationId, Policies};
+use chat::{Directory, Epoch, Heads, Ledger, Limits, LiveIds, OrganizationId, Policies};
 use worker::supervisor::{Child, Directive, Directives, Phase, Policy, RestartLimit};
 use worker::{Backoff, Cause, Log, LogError, State, StateError};
 
@@ -59,6 +61,8 @@ pub struct FollowPorts {
     pub live_ids: Arc<dyn LiveIds>,
     /// The current limits.
     pub limits: Arc<dyn Limits>,
+    /// Where the history of boundaries stands: what follows a change of plan is added to it.
+    pub ledger: Arc<dyn Ledger>,
     /// Small records: leases and saved sets.
     pub state: Arc<dyn State>,
     /// How much may be seen, from when on.

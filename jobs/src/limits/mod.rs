@@ -7,6 +7,7 @@ pub(crate) mod drift;
 pub mod extract_organizations;
 pub mod follow_limits;
 mod heads;
+mod history;
 pub mod merge_newest;
 mod prune;
 mod release;
@@ -16,8 +17,9 @@ mod wait;
 pub use compute::{Computation, Computed, compute};
 pub use extract_organizations::ExtractError;
 pub(crate) use heads::with_heads;
+pub use history::SET_PLAN;
 pub use prune::{prune, prune_after_extraction};
-pub use release::release_if_stored;
+pub use release::release_at_once;
 pub use stage::StageSettings;
 pub use wait::{Until, WaitError, wait_until_finished};
 

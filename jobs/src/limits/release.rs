@@ -1,28 +1,70 @@
 //! Releasing a limit: the plan no longer limits, and whoever sees it first marks the row.
 
 use chat::ledger::Figures;
-use chat::{LimitRow, Limits, Organization, PortResult, RunId, Standing, Timestamp, Version};
+use chat::{
+    Ledger, LimitRow, Limits, Organization, PortError, PortResult, PutOutcome, RunId, Standing, Timestamp, Version,
+};
 
-/// Marks `row` as released, under a version that a result still on its way does not reach.
+use super::history::history_row;
+
+/// Marks `row` as released, under a version that a result still on its way does not reach. Answers what is stored then, if it is this.
 pub(super) async fn release(
     limits: &dyn Limits,
     row: &LimitRow,
     organization: &Organization,
     run: &RunId,
     as_of: Timestamp,
-) -> PortResult<()> {
+) -> PortResult<Option<LimitRow>> {
     let now = Timestamp::now();
     let version = Version {
         plan_version: organization.plan_version.max(row.version.plan_version),
         as_of: as_of.max(row.version.as_of),
         collected_at: now.max(row.version.collected_at),
     };
-    limits.put(&[row.release(version, run.clone(), now)]).await.map(|_| ())
+    let mut released = row.release(version, run.clone(), now);
+    let outcome = limits.put(std::slice::from_ref(&released)).await?.into_iter().next();
+    Ok(outcome.and_then(|outcome| match outcome {
+        PutOutcome::Stored { previous } => {
+            released.settle_over(previous.as_ref());
+            Some(released)
+        }
+        PutOutcome::Superseded | PutOutcome::Released => None,
+    }))
+}
+
+/// Releases the organization's limit, if one is stored, outside of all runs: its plan has changed just now. That the boundary has ended is in
+/// the history then, also where somebody else had released it so before and could not say it. `run` begins as [`super::SET_PLAN`] or
+/// what `follow-limits` writes under. Answers the row that was released.
+pub async fn release_at_once(
+    limits: &dyn Limits,
+    ledger: &dyn Ledger,
+    organization: &Organization,
+    run: &RunId,
+) -> PortResult<Option<LimitRow>> {
+    let Some(stored) = limits.get(&[organization.id]).await?.into_iter().next().flatten() else { return Ok(None) };
+    let (before, now) = match stored.standing {
+        Standing::Released => (None, stored),
+        Standing::NoCountLimit | Standing::Limited(_) => {
+            // Whoever wrote it may have died before it came to the history. The release does not wait for that.
+            if let Some(row) = history_row(&stored)
+                && let Err(error) = ledger.add_history(&[row]).await
+            {
+                tracing::warn!(organization = %organization.id, %error, "the history may lack what is released now");
+            }
+            let now = release(limits, &stored, organization, run, Timestamp::now()).await?;
+            let beaten = || PortError::Conflict { what: format!("the limit of organization {}", organization.id) };
+            (Some(stored), now.ok_or_else(beaten)?)
+        }
+    };
+    if let Some(row) = history_row(&now) {
+        ledger.add_history(&[row]).await?;
+    }
+    Ok(before)
 }
 
 /// Releases the organization's limit, if one is stored: its plan no longer limits. Answers the row that was released, or the
 /// released one where this run had released it before and could not say so.
-pub async fn release_if_stored(
+pub(super) async fn release_if_stored(
     limits: &dyn Limits,
     organization: &Organization,
     run: &RunId,

@@ -1,13 +1,11 @@
 //! Organizations of a directory that Lanner owns: what is known of one, and changes of its plan.
 
 use chat::ledger::RunOrganization;
-use chat::{
-    LimitRow, Organization, OrganizationId, OrganizationRecord, OwnedDirectory, Plan, RunId, Standing, Timestamp,
-};
+use chat::{LimitRow, Organization, OrganizationId, OrganizationRecord, OwnedDirectory, Plan, RunId, Standing};
 
 use super::OperateError;
 use crate::Ports;
-use crate::limits::release_if_stored;
+use crate::limits::release_at_once;
 
 /// What is known of an organization.
 #[derive(Clone, Debug)]
@@ -59,8 +57,8 @@ pub fn plan_change(known: &Known, plan: Plan) -> PlanChange {
     }
 }
 
-/// Sets the plan, and releases the limit at once where the plan no longer limits; `release` names the released row's origin. A
-/// call that was interrupted is finished by repeating it.
+/// Sets the plan, and releases the limit at once where the plan no longer limits, which the history tells; `release`, which begins as
+/// [`SET_PLAN`](crate::limits::SET_PLAN), names the released row's origin. A call that was interrupted is finished by repeating it.
 ///
 /// # Errors
 ///
@@ -74,10 +72,7 @@ pub async fn set_plan(
 ) -> Result<PlanChange, OperateError> {
     // The plan first: a limit that is computed meanwhile sees it, or carries the older plan version and gives way.
     let after = owned.set_plan(id, plan).await?;
-    let released = if plan.is_limited() {
-        None
-    } else {
-        release_if_stored(&*ports.limits, &after, release, Timestamp::now()).await?
-    };
+    let released =
+        if plan.is_limited() { None } else { release_at_once(&*ports.limits, &*ports.ledger, &after, release).await? };
     Ok(PlanChange { after, released })
 }

@@ -227,6 +227,11 @@ fn pool(connections: u32, options: SqliteConnectOptions) -> SqlitePool {
         .connect_lazy_with(options)
 }
 
+/// What a column holds as an instant; what is before all instants is the first.
+pub(crate) fn instant(ms: i64) -> Timestamp {
+    Timestamp::from_millis(u64::try_from(ms).unwrap_or(0))
+}
+
 /// An instant as a column holds it.
 pub(crate) fn ms(at: Timestamp) -> i64 {
     i64::try_from(at.as_millis()).unwrap_or(i64::MAX)

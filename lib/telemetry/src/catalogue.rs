@@ -62,7 +62,7 @@ pub const CATALOGUE: &[Metric] = &[
         "lanner_follow_writes_total",
         Kind::Counter,
         &["job", "outcome"],
-        "Limits written by who follows: stored, superseded, released",
+        "Limits written by who follows: stored, unrecorded, superseded, released",
     ),
     metric(
         "lanner_follow_reconciled_total",

@@ -24,6 +24,7 @@ pub enum Fault {
 pub struct Faults {
     seed: u64,
     percent: u32,
+    kinds: &'static [Fault],
     timeout_max: Duration,
     /// The port and its call (from 1) at which the process dies.
     dies_at: Option<(u64, u64)>,
@@ -48,6 +49,7 @@ impl Faults {
         Self {
             seed,
             percent,
+            kinds: &[Fault::Unavailable, Fault::Throttled, Fault::LostResponse, Fault::Partial],
             timeout_max: Duration::ZERO,
             dies_at: None,
             port: 0,
@@ -55,6 +57,11 @@ impl Faults {
             calls: Arc::default(),
             process: Arc::default(),
         }
+    }
+
+    /// No call has any effect.
+    pub fn away() -> Self {
+        Self { kinds: &[Fault::Unavailable], ..Self::new(0, 100) }
     }
 
     /// Every fourth fault takes up to `longest` before the caller hears of it, as a timeout does.
@@ -116,7 +123,7 @@ impl Faults {
         if random.u32(0..100) >= self.percent {
             return None;
         }
-        let fault = [Fault::Unavailable, Fault::Throttled, Fault::LostResponse, Fault::Partial][random.usize(0..4)];
+        let fault = self.kinds[random.usize(0..self.kinds.len())];
         let slow = !self.timeout_max.is_zero() && random.u8(0..4) == 0;
         let pause = if slow { self.timeout_max.mul_f64(random.f64()) } else { Duration::ZERO };
         Some((fault, pause))

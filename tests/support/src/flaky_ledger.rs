@@ -4,8 +4,8 @@ use std::future::Future;
 
 use async_trait::async_trait;
 use chat::ledger::{
-    AuditEntry, AuditFilter, Begun, Comparison, ErrorClass, Failure, Filter, HistoryEntry, Item, NewRun, Old, Progress,
-    Pruned, Run, RunOrganization, Settlement, Stage, UnreadableMessage,
+    AuditEntry, AuditFilter, Begun, Comparison, ErrorClass, Failure, Filter, HistoryEntry, HistoryRow, Item, NewRun,
+    Old, Progress, Pruned, Run, RunOrganization, Settlement, Stage, UnreadableMessage,
 };
 use chat::{Ledger, OrganizationId, PortError, PortResult, RunId, Timestamp};
 
@@ -85,6 +85,10 @@ impl<T: Ledger> Ledger for Flaky<T> {
 
     async fn settle(&self, settlements: &[Settlement]) -> PortResult<Vec<bool>> {
         self.ledger(self.inner.settle(settlements)).await
+    }
+
+    async fn add_history(&self, rows: &[HistoryRow]) -> PortResult<()> {
+        self.ledger(self.inner.add_history(rows)).await
     }
 
     async fn reopen(&self, items: &[Item]) -> PortResult<Vec<bool>> {

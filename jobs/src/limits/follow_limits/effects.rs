@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chat::{
     AccountId, ChangeCursor, LimitRow, Organization, OrganizationId, Participant, Policy, PortError, PortResult,
-    PutOutcome, RoomId, RunId, Timestamp,
+    RoomId, Timestamp,
 };
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -18,9 +18,10 @@ use super::merged::{Merged, merged};
 use super::saving::{self, Place};
 use super::shard::Due;
 use super::status::{self, ShardStatus};
+use super::writing::{RunIds, Written, write};
 use super::{FollowPorts, changes, start};
 use crate::limits::drift::{Drift, drift_of};
-use crate::limits::{release_if_stored, with_heads};
+use crate::limits::{release_at_once, with_heads};
 
 /// What became of something.
 pub(super) enum Effect {
@@ -33,7 +34,7 @@ pub(super) enum Effect {
     /// What changed in the directory.
     Changed(PortResult<Vec<ChangeCursor>>),
     /// Limits were written, or not.
-    Put(Vec<Due>, PortResult<Vec<PutOutcome>>),
+    Put(Vec<Due>, PortResult<Written>),
     /// A limit was released.
     Released(OrganizationId, PortResult<()>),
     /// Some sets were saved.
@@ -101,17 +102,28 @@ pub(super) fn changed(ports: &FollowPorts, after: ChangeCursor) -> Pending {
     async move { Effect::Changed(directory.changed_organizations(after, changes::PAGE).await) }.boxed()
 }
 
-pub(super) fn put(ports: &FollowPorts, due: Vec<Due>, rows: Vec<LimitRow>) -> Pending {
-    let limits = Arc::clone(&ports.limits);
-    spawned(async move { limits.put(&rows).await }).map(move |answer| Effect::Put(due, answer)).boxed()
+pub(super) fn put(ports: &FollowPorts, ids: &RunIds, due: Vec<Due>, rows: Vec<LimitRow>) -> Pending {
+    let (limits, ledger, ids) = (Arc::clone(&ports.limits), Arc::clone(&ports.ledger), ids.clone());
+    let asked = due.clone();
+    let work = async move { write(&*limits, &*ledger, &ids, &asked, rows).await };
+    spawned(work).map(move |answer| Effect::Put(due, answer)).boxed()
 }
 
-/// Releases the limit of an organization whose plan does not limit any more.
-pub(super) fn release(ports: &FollowPorts, organization: Organization, run: RunId) -> Pending {
-    let limits = Arc::clone(&ports.limits);
-    let id = organization.id;
-    let work = async move { release_if_stored(&*limits, &organization, &run, Timestamp::now()).await.map(drop) };
-    work.map(move |answer| Effect::Released(id, answer)).boxed()
+/// Releases the limit of an organization whose plan does not limit any more. A failure is told after a while: it is begun anew then.
+pub(super) fn release(ports: &FollowPorts, ids: &RunIds, organization: Organization, again_in: Duration) -> Pending {
+    let (limits, ledger, ids) = (Arc::clone(&ports.limits), Arc::clone(&ports.ledger), ids.clone());
+    async move {
+        let released = async {
+            let run = ids.after_plan(Timestamp::now())?;
+            release_at_once(&*limits, &*ledger, &organization, &run).await.map(drop)
+        };
+        let answer = released.await;
+        if answer.is_err() {
+            tokio::time::sleep(again_in).await;
+        }
+        Effect::Released(organization.id, answer)
+    }
+    .boxed()
 }
 
 pub(super) fn save(ports: &FollowPorts, sets: Vec<(OrganizationId, Option<Vec<u8>>)>) -> Pending {

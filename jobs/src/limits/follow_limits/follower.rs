@@ -3,13 +3,11 @@
 mod outcomes;
 mod snapshots;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, SystemTime};
 
 use chat::visibility::Window;
-use chat::{
-    AccountId, Epoch, LimitRow, MessageId, OrganizationId, Policy, RoomId, RunId, Standing, Timestamp, Version,
-};
+use chat::{AccountId, Epoch, LimitRow, MessageId, OrganizationId, Policy, RoomId, Standing, Timestamp, Version};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use tokio::time::Instant;
@@ -24,7 +22,9 @@ use super::shard::{Due, Shard, Stored};
 use super::start::{Started, start};
 use super::status::ShardStatus;
 use super::told::Told;
+use super::writing::RunIds;
 use super::{FollowPorts, NAME, Settings, log_failed, saving, state_failed};
+use crate::limits::cause_of;
 
 /// The family of the leases' records, by the number of the shard.
 pub(super) const LEASES: &str = "follow-limits";
@@ -175,7 +175,7 @@ struct Follower {
     ports: FollowPorts,
     settings: Settings,
     policy: Policy,
-    run: RunId,
+    ids: RunIds,
     epoch: u64,
     shard: Shard,
     recent: Recent,
@@ -188,6 +188,8 @@ struct Follower {
     pending: FuturesUnordered<Pending>,
     asks: Vec<(AccountId, RoomId)>,
     to_merge: VecDeque<(OrganizationId, Vec<RoomId>)>,
+    /// Those whose limits ought to be released and may not be.
+    to_release: BTreeSet<OrganizationId>,
     looks: usize,
     merges: usize,
     is_asking: bool,
@@ -213,11 +215,11 @@ struct Follower {
 impl Follower {
     fn new(ports: FollowPorts, settings: Settings, lease: Lease, started: Started) -> Result<Self, Cause> {
         let Started { shard, offsets, ends, changes, epoch } = started;
-        let run = format!("live-{}of{}-{epoch}", settings.shard, settings.shards);
+        let ids = RunIds::of_start(settings.shard, settings.shards, epoch).map_err(|error| cause_of(&error))?;
         let now = Instant::now();
         Ok(Self {
             policy: policy_now(&ports)?,
-            run: RunId::new(run).map_err(|error| Cause::of("run", &error))?,
+            ids,
             epoch,
             shard,
             recent: Recent::default(),
@@ -228,6 +230,7 @@ impl Follower {
             pending: FuturesUnordered::new(),
             asks: Vec::new(),
             to_merge: VecDeque::new(),
+            to_release: BTreeSet::new(),
             looks: 0,
             merges: 0,
             is_asking: false,
@@ -358,7 +361,7 @@ impl Follower {
         }
         let rows = due.iter().map(|due| self.row(due, clock)).collect();
         self.is_putting = true;
-        self.pending.push(effects::put(&self.ports, due, rows));
+        self.pending.push(effects::put(&self.ports, &self.ids, due, rows));
     }
 
     /// Begins to compare the next organization with a batch computation.
@@ -407,7 +410,7 @@ impl Follower {
             oldest_visible_message_id: newest.oldest_visible_message_id,
             visible_messages: newest.visible_messages,
             rooms,
-            run: self.run.clone(),
+            run: self.ids.live().clone(),
             previous_first_visible_message_id: None,
             rooms_opened: 0,
             messages_read: 0,

@@ -68,6 +68,8 @@ pub(super) struct Due {
     pub(super) id: OrganizationId,
     pub(super) as_of: Timestamp,
     pub(super) limit: Stored,
+    /// Of which plan the limit is that is stored, where that is known.
+    pub(super) plan_before: Option<u64>,
 }
 
 /// How many there are of what.
@@ -289,7 +291,8 @@ impl Shard {
             let rooms = u32::try_from(followed.rooms.len()).unwrap_or(u32::MAX);
             let limit = Stored { plan_version: followed.plan_version, newest, rooms };
             if followed.stored != Some(limit) {
-                due.push(Due { id: followed.id, as_of, limit });
+                let plan_before = followed.stored.map(|stored| stored.plan_version);
+                due.push(Due { id: followed.id, as_of, limit, plan_before });
             }
         }
         due

@@ -89,12 +89,17 @@ impl Settlement {
     /// What it adds to the history, if it changes the boundary.
     pub fn boundary_change(&self) -> Option<BoundaryChange> {
         let old = self.figures.previous_first_visible_message_id;
-        let (new, cause) = match self.state {
-            State::Done => (self.figures.first_visible_message_id, "computed"),
-            State::Released => (None, "released"),
-            _ => return None,
-        };
-        (old != new).then_some(BoundaryChange { old, new, cause })
+        match self.state {
+            State::Done => BoundaryChange::computed(old, self.figures.first_visible_message_id),
+            State::Released => BoundaryChange::released(old),
+            _ => None,
+        }
+    }
+
+    /// Its history row, if it changes the boundary. `as_of` is its run's.
+    pub fn history_row(&self, as_of: Timestamp) -> Option<HistoryRow> {
+        let Item { run, organization } = self.item.clone();
+        self.boundary_change().map(|change| HistoryRow { organization, as_of, run, change })
     }
 }
 
@@ -107,6 +112,31 @@ pub struct BoundaryChange {
     pub new: Option<MessageId>,
     /// `computed` or `released`.
     pub cause: &'static str,
+}
+
+impl BoundaryChange {
+    /// What a computation changed, if anything.
+    pub fn computed(old: Option<MessageId>, new: Option<MessageId>) -> Option<Self> {
+        (old != new).then_some(Self { old, new, cause: "computed" })
+    }
+
+    /// What a release changed, if anything.
+    pub fn released(old: Option<MessageId>) -> Option<Self> {
+        old.map(|_| Self { old, new: None, cause: "released" })
+    }
+}
+
+/// A change of a boundary that no organization of a run stands for: of a limit that is kept live.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryRow {
+    /// Whose boundary.
+    pub organization: OrganizationId,
+    /// The instant for which the new boundary holds.
+    pub as_of: Timestamp,
+    /// Who found it: of no other change of this organization.
+    pub run: RunId,
+    /// What changed.
+    pub change: BoundaryChange,
 }
 
 /// One organization of a run as dashboards see it.

@@ -5,6 +5,7 @@
 mod attempts;
 mod compare;
 mod failures;
+mod history;
 mod notes;
 mod organizations;
 mod prune;
@@ -18,13 +19,13 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use chat::ledger::{
-    AuditEntry, AuditFilter, Begun, Comparison, ErrorClass, Failure, Filter, HistoryEntry, Item, NewRun, Old, Progress,
-    Pruned, Run, RunOrganization, Settlement, Stage, UnreadableMessage,
+    AuditEntry, AuditFilter, Begun, Comparison, ErrorClass, Failure, Filter, HistoryEntry, HistoryRow, Item, NewRun,
+    Old, Progress, Pruned, Run, RunOrganization, Settlement, Stage, UnreadableMessage,
 };
 use chat::{Ledger, OrganizationId, PortResult, RunId, Timestamp};
 
 use crate::DataDir;
-use crate::sqlite::{Database, Schema, Tx};
+use crate::sqlite::{Database, Schema, Tx, instant};
 
 const SCHEMA: Schema = Schema {
     what: "the ledger",
@@ -45,7 +46,7 @@ pub struct SqliteLedger {
 struct RunHead {
     /// `runs.number`
     number: i64,
-    as_of: i64,
+    as_of: Timestamp,
     cancelled: bool,
 }
 
@@ -67,7 +68,8 @@ impl SqliteLedger {
                 .fetch_optional(&mut **tx)
                 .await
                 .map_err(|e| self.database.error(e))?;
-        Ok(row.map(|(number, as_of, cancelled)| RunHead { number, as_of, cancelled }))
+        let head = |(number, as_of, cancelled)| RunHead { number, as_of: instant(as_of), cancelled };
+        Ok(row.map(head))
     }
 }
 
@@ -144,6 +146,10 @@ impl Ledger for SqliteLedger {
 
     async fn settle(&self, settlements: &[Settlement]) -> PortResult<Vec<bool>> {
         self.settle_organizations(settlements).await
+    }
+
+    async fn add_history(&self, rows: &[HistoryRow]) -> PortResult<()> {
+        self.add_history_rows(rows).await
     }
 
     async fn reopen(&self, items: &[Item]) -> PortResult<Vec<bool>> {

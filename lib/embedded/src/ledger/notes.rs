@@ -1,10 +1,10 @@
 //! What people did, and messages that nobody can read.
 
+use chat::PortResult;
 use chat::ledger::{AuditEntry, AuditFilter, UnreadableMessage};
-use chat::{PortResult, Timestamp};
 
 use super::SqliteLedger;
-use crate::sqlite::ms;
+use crate::sqlite::{instant, ms};
 
 impl SqliteLedger {
     pub(super) async fn record_action(&self, entry: &AuditEntry) -> PortResult<()> {
@@ -85,8 +85,4 @@ type UnreadableRow = (i64, String, Vec<u8>, String, i64);
 
 fn unreadable((number, queue, body, cause, at): UnreadableRow) -> UnreadableMessage {
     UnreadableMessage { id: u64::try_from(number).ok(), queue, body, cause, at: instant(at) }
-}
-
-fn instant(ms: i64) -> Timestamp {
-    Timestamp::from_millis(u64::try_from(ms).unwrap_or(0))
 }

@@ -1,16 +1,13 @@
-//! Organizations of a run, runs of an organization, history of an organization.
+//! Organizations of a run, runs of an organization.
 
-use chat::ledger::{Filter, HistoryEntry, RunOrganization, State};
-use chat::{MessageId, OrganizationId, PortResult, RunId, Timestamp};
+use chat::ledger::{Filter, RunOrganization, State};
+use chat::{OrganizationId, PortResult, RunId};
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
 use super::SqliteLedger;
 use super::rows::organization_columns;
 use crate::sqlite::Tx;
-
-/// `as_of`, run, old and new boundary, cause.
-type HistoryRow = (i64, String, Option<i64>, Option<i64>, String);
 
 impl SqliteLedger {
     pub(super) async fn page_of(&self, run: &RunId, filter: &Filter, limit: usize) -> PortResult<Vec<RunOrganization>> {
@@ -93,30 +90,6 @@ impl SqliteLedger {
             .map(|row| {
                 let run = row.try_get("run_name").map_err(|e| self.database.error(e))?;
                 Ok((self.run_id(run)?, self.organization_row(row)?))
-            })
-            .collect()
-    }
-
-    pub(super) async fn history_of(&self, organization: OrganizationId, limit: usize) -> PortResult<Vec<HistoryEntry>> {
-        let rows: Vec<HistoryRow> = sqlx::query_as(
-            "SELECT as_of, run, old, new, cause FROM limit_history
-             WHERE organization = ?1 ORDER BY as_of DESC, number DESC LIMIT ?2",
-        )
-        .bind(organization.as_i64())
-        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-        .fetch_all(self.database.reader())
-        .await
-        .map_err(|e| self.database.error(e))?;
-        let boundary = |id: Option<i64>| id.map(MessageId::try_from).transpose().map_err(|e| self.database.corrupt(e));
-        rows.into_iter()
-            .map(|(as_of, run, old, new, cause)| {
-                Ok(HistoryEntry {
-                    as_of: Timestamp::from_millis(u64::try_from(as_of).unwrap_or(0)),
-                    run: self.run_id(run)?,
-                    old: boundary(old)?,
-                    new: boundary(new)?,
-                    cause,
-                })
             })
             .collect()
     }

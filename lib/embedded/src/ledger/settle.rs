@@ -1,8 +1,8 @@
-//! How organizations end in a run, and the history of boundaries that comes of it.
+//! How organizations end in a run.
 
 use std::collections::{HashMap, HashSet};
 
-use chat::ledger::{Failure, Settlement};
+use chat::ledger::{Failure, HistoryRow, Settlement};
 use chat::{PortResult, RunId};
 
 use super::{RunHead, SqliteLedger, by_run};
@@ -22,7 +22,9 @@ impl SqliteLedger {
             let mut seen = HashSet::new();
             let first: Vec<&Settlement> = entries.into_iter().filter(|s| seen.insert(s.item.organization)).collect();
             let ended = self.end(&mut tx, &head, &first).await?;
-            self.add_history(&mut tx, run, &head, first.iter().filter(|s| ended.contains(&organization(s)))).await?;
+            let ends = first.iter().filter(|s| ended.contains(&organization(s)));
+            let rows: Vec<HistoryRow> = ends.filter_map(|settlement| settlement.history_row(head.as_of)).collect();
+            self.insert_history(&mut tx, &rows).await?;
             settled.insert(run, ended);
         }
         self.database.commit(tx).await?;
@@ -94,40 +96,8 @@ impl SqliteLedger {
         self.drop_room_lists(tx, head.number, &organizations).await?;
         serde_json::from_str(&open).map_err(|e| self.database.corrupt(e))
     }
-
-    /// Adds what changed a boundary to the history.
-    async fn add_history<'a>(
-        &self,
-        tx: &mut Tx,
-        run: &RunId,
-        head: &RunHead,
-        settlements: impl Iterator<Item = &'a &'a Settlement>,
-    ) -> PortResult<()> {
-        let rows: Vec<(i64, Option<i64>, Option<i64>, &str)> = settlements.filter_map(|s| change(s)).collect();
-        if rows.is_empty() {
-            return Ok(());
-        }
-        sqlx::query(
-            "INSERT INTO limit_history (organization, as_of, run, old, new, cause)
-             SELECT value ->> 0, ?1, ?2, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?3)",
-        )
-        .bind(head.as_of)
-        .bind(run.as_str())
-        .bind(json(&rows)?)
-        .execute(&mut **tx)
-        .await
-        .map_err(|e| self.database.error(e))?;
-        Ok(())
-    }
 }
 
 fn organization(settlement: &Settlement) -> i64 {
     settlement.item.organization.as_i64()
-}
-
-/// Organization, old and new boundary and cause, where the settlement changes the boundary.
-fn change(settlement: &Settlement) -> Option<(i64, Option<i64>, Option<i64>, &'static str)> {
-    let change = settlement.boundary_change()?;
-    let (old, new) = (change.old.map(|id| id.as_i64()), change.new.map(|id| id.as_i64()));
-    Some((organization(settlement), old, new, change.cause))
 }

@@ -7,6 +7,7 @@
 mod attempts;
 mod compare;
 mod failures;
+mod history;
 mod mysql;
 mod notes;
 mod organizations;
@@ -22,8 +23,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use async_trait::async_trait;
 use chat::ledger::{
-    AuditEntry, AuditFilter, Begun, Comparison, ErrorClass, Failure, Filter, HistoryEntry, Item, NewRun, Old, Progress,
-    Pruned, Run, RunOrganization, Settlement, Stage, State, UnreadableMessage,
+    AuditEntry, AuditFilter, Begun, Comparison, ErrorClass, Failure, Filter, HistoryEntry, HistoryRow, Item, NewRun,
+    Old, Progress, Pruned, Run, RunOrganization, Settlement, Stage, State, UnreadableMessage,
 };
 use chat::{Ledger, OrganizationId, PortResult, RunId, Timestamp};
 
@@ -76,7 +77,7 @@ pub struct SqlLedger {
 struct RunHead {
     /// `runs.number`
     number: i64,
-    as_of: i64,
+    as_of: Timestamp,
     cancelled: bool,
 }
 
@@ -119,7 +120,7 @@ impl SqlLedger {
         let Some(row) = rows.first() else { return Ok(None) };
         Ok(Some(RunHead {
             number: row.whole("number")?,
-            as_of: row.whole("as_of")?,
+            as_of: row.instant("as_of")?,
             cancelled: row.instant_or_none("cancelled_at")?.is_some(),
         }))
     }
@@ -207,6 +208,10 @@ impl Ledger for SqlLedger {
 
     async fn settle(&self, settlements: &[Settlement]) -> PortResult<Vec<bool>> {
         self.database.repeat(false, || self.settle_organizations(settlements)).await
+    }
+
+    async fn add_history(&self, rows: &[HistoryRow]) -> PortResult<()> {
+        self.database.repeat(true, || self.add_history_rows(rows)).await
     }
 
     async fn reopen(&self, items: &[Item]) -> PortResult<Vec<bool>> {

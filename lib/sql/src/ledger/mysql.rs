@@ -76,11 +76,16 @@ pub(super) const STATEMENTS: Statements = Statements {
         WHERE o.run = :run AND o.organization = b.organization",
     add_history: "
         INSERT INTO limit_history (organization, as_of, run, old, new, cause)
-        SELECT b.organization, :as_of, :run, b.old, b.new, b.cause
+        SELECT b.organization, b.as_of, b.run, b.old, b.new, b.cause
         FROM JSON_TABLE(:batch, '$[*]' COLUMNS (
             organization BIGINT PATH '$.organization',
+            as_of BIGINT PATH '$.as_of',
+            run VARCHAR(100) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin PATH '$.run',
             old BIGINT PATH '$.old',
             new BIGINT PATH '$.new',
             cause VARCHAR(16) PATH '$.cause'
-        )) AS b",
+        )) AS b
+        LEFT JOIN limit_history AS h FORCE INDEX (limit_history_by_organization)
+            ON h.organization = b.organization AND h.run = b.run
+        WHERE h.number IS NULL",
 };

@@ -1,6 +1,6 @@
-//! Organizations of a run, runs of an organization, history of an organization.
+//! Organizations of a run, runs of an organization.
 
-use chat::ledger::{Filter, HistoryEntry, RunOrganization, State};
+use chat::ledger::{Filter, RunOrganization, State};
 use chat::{OrganizationId, PortResult, RunId};
 
 use super::SqlLedger;
@@ -53,23 +53,5 @@ impl SqlLedger {
         let values = [("organization", organization.as_i64().into()), ("limit", rows_max(limit).into())];
         let rows = self.database.fetch(sql, &values).await?;
         rows.iter().map(|row| Ok((run_id(row, "run_name")?, organization_of(row)?))).collect()
-    }
-
-    pub(super) async fn history_of(&self, organization: OrganizationId, limit: usize) -> PortResult<Vec<HistoryEntry>> {
-        let sql = "SELECT as_of, run, old, new, cause FROM limit_history
-                   WHERE organization = :organization ORDER BY as_of DESC, number DESC LIMIT :limit";
-        let values = [("organization", organization.as_i64().into()), ("limit", rows_max(limit).into())];
-        let rows = self.database.fetch(sql, &values).await?;
-        rows.iter()
-            .map(|row| {
-                Ok(HistoryEntry {
-                    as_of: row.instant("as_of")?,
-                    run: run_id(row, "run")?,
-                    old: row.whole_or_none("old")?,
-                    new: row.whole_or_none("new")?,
-                    cause: row.text("cause")?,
-                })
-            })
-            .collect()
     }
 }

@@ -68,6 +68,12 @@ pub(super) const STATEMENTS: Statements = Statements {
         WHERE o.run = :run AND o.organization = b.value::bigint",
     add_history: "
         INSERT INTO limit_history (organization, as_of, run, old, new, cause)
-        SELECT organization, :as_of, :run, old, new, cause
-        FROM json_to_recordset(:batch::json) AS b(organization bigint, old bigint, new bigint, cause text)",
+        SELECT b.organization, b.as_of, b.run, b.old, b.new, b.cause
+        FROM json_to_recordset(:batch::json) AS b(
+            organization bigint, as_of bigint, run text, old bigint, new bigint, cause text
+        )
+        WHERE NOT EXISTS (
+            SELECT 1 FROM limit_history AS h
+            WHERE h.organization = b.organization AND h.run = b.run
+        )",
 };

@@ -1,4 +1,4 @@
-//! How organizations end in a run, and the history of boundaries that comes of it.
+//! How organizations end in a run.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -30,17 +30,6 @@ struct EndRow {
     finished_at: i64,
 }
 
-/// A changed boundary as its statement takes it; what is left out is NULL.
-#[derive(Serialize)]
-struct ChangeRow {
-    organization: i64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    old: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    new: Option<i64>,
-    cause: &'static str,
-}
-
 impl SqlLedger {
     pub(super) async fn settle_organizations(&self, settlements: &[Settlement]) -> PortResult<Vec<bool>> {
         Settlement::check(settlements)?;
@@ -51,7 +40,7 @@ impl SqlLedger {
         let mut settled: HashMap<&RunId, BTreeSet<i64>> = HashMap::new();
         for (run, entries) in by_run(settlements, |settlement| &settlement.item) {
             let Some(head) = self.head(&mut tx, run).await? else { continue };
-            settled.insert(run, self.settle_in_run(&mut tx, run, &head, entries).await?);
+            settled.insert(run, self.settle_in_run(&mut tx, &head, entries).await?);
         }
         tx.commit().await?;
         let mut first =
@@ -63,7 +52,6 @@ impl SqlLedger {
     async fn settle_in_run(
         &self,
         tx: &mut Tx,
-        run: &RunId,
         head: &RunHead,
         settlements: Vec<&Settlement>,
     ) -> PortResult<BTreeSet<i64>> {
@@ -80,11 +68,8 @@ impl SqlLedger {
             let values = [("run", head.number.into()), ("batch", json(chunk)?.into())];
             tx.execute(self.statements().settle, &values).await?;
         }
-        let changes: Vec<ChangeRow> = first.values().filter_map(|settlement| change_row(settlement)).collect();
-        for chunk in changes.chunks(STATEMENT_ROWS_MAX) {
-            let values = [("as_of", head.as_of.into()), ("run", run.as_str().into()), ("batch", json(chunk)?.into())];
-            tx.execute(self.statements().add_history, &values).await?;
-        }
+        let changes = first.values().filter_map(|settlement| settlement.history_row(head.as_of));
+        self.insert_history(tx, &changes.collect::<Vec<_>>()).await?;
         self.drop_room_lists(tx, head.number, &organizations).await?;
         Ok(first.into_keys().collect())
     }
@@ -111,11 +96,4 @@ fn end_row(settlement: &Settlement) -> EndRow {
         error: failure.map(|failure| failure.error),
         finished_at: ms(settlement.at),
     }
-}
-
-/// The change of the boundary, where the settlement is one.
-fn change_row(settlement: &Settlement) -> Option<ChangeRow> {
-    let change = settlement.boundary_change()?;
-    let (old, new) = (change.old.map(|id| id.as_i64()), change.new.map(|id| id.as_i64()));
-    Some(ChangeRow { organization: organization(settlement), old, new, cause: change.cause })
 }

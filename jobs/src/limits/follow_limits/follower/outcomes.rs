@@ -9,6 +9,7 @@ use worker::{Cause, Lease, RenewError};
 
 use super::super::effects::{self, Effect};
 use super::super::shard::{Due, Looked};
+use super::super::writing::Written;
 use super::super::{NAME, state_failed};
 use super::{ASK_EVERY, Follower, Turn, renew_failed};
 use crate::limits::cause_of;
@@ -82,7 +83,9 @@ impl Follower {
             Effect::Released(id, answer) => {
                 if let Err(error) = answer {
                     self.shard.mark_dirty(id);
-                    self.port_failed("limits", &error);
+                    tracing::warn!(organization = %id, class = error.class(), %error, "a limit was not released: it is tried again");
+                } else {
+                    self.to_release.remove(&id);
                 }
             }
             Effect::Saved(answer) => match answer {
@@ -129,39 +132,50 @@ impl Follower {
 
     fn looked(&mut self, id: OrganizationId, found: Option<Organization>, rooms: Vec<RoomId>) {
         let window = Window::at(Timestamp::now(), &self.policy, self.ports.epoch);
+        self.to_release.remove(&id);
         match self.shard.looked(id, found.as_ref(), &rooms, self.policy.n(), window) {
             Looked::Settled => {}
             Looked::Merge => self.to_merge.push_back((id, rooms)),
             // Nobody else marks its limit before the next run of the batch path.
             Looked::Dropped => {
                 if let Some(organization) = found {
-                    self.pending.push(effects::release(&self.ports, organization, self.run.clone()));
+                    self.to_release.insert(id);
+                    let again_in = self.settings.write_every;
+                    self.pending.push(effects::release(&self.ports, &self.ids, organization, again_in));
                 }
             }
         }
     }
 
-    fn put(&mut self, due: &[Due], answer: Result<Vec<PutOutcome>, PortError>) {
+    fn put(&mut self, due: &[Due], answer: Result<Written, PortError>) {
         let again_at = Instant::now() + self.settings.write_every;
-        let outcomes = match answer {
-            Ok(outcomes) => outcomes,
+        let Written { outcomes, history } = match answer {
+            Ok(written) => written,
             Err(error) => {
                 due.iter().for_each(|due| self.shard.not_written(due.id, again_at));
                 return self.port_failed("limits", &error);
             }
         };
+        if let Err(error) = history {
+            // Those that it is about are written again; it is no reason to keep others waiting.
+            tracing::warn!(class = error.class(), %error, "the history was not written: it is tried again");
+        }
         for (due, outcome) in due.iter().zip(outcomes) {
             let outcome = match outcome {
-                PutOutcome::Stored { .. } => {
+                Some(PutOutcome::Stored { .. }) => {
                     self.shard.written(due, again_at);
                     "stored"
                 }
+                None => {
+                    self.shard.not_written(due.id, again_at);
+                    "unrecorded"
+                }
                 // Somebody's clock is ahead of this one.
-                PutOutcome::Superseded => {
+                Some(PutOutcome::Superseded) => {
                     self.shard.not_written(due.id, again_at);
                     "superseded"
                 }
-                PutOutcome::Released => {
+                Some(PutOutcome::Released) => {
                     self.shard.not_written(due.id, again_at);
                     self.shard.mark_dirty(due.id);
                     "released"

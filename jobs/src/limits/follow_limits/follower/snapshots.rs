@@ -10,7 +10,6 @@ use super::{Follower, SAVE_MAX, Saving};
 impl Follower {
     /// Begins to save what has changed, or goes on with it.
     pub(super) fn save(&mut self, now: Instant) {
-        // Who came or went of an account that is asked for is not in any set yet: the place would be behind it.
         if self.knows_what_it_heard() && self.save_turn.begins(now) {
             let left = self.shard.take_unsaved();
             self.saving = Some(Saving { place: self.place(), left, writing: Vec::new() });
@@ -18,8 +17,10 @@ impl Follower {
         }
     }
 
+    /// Whether everything that was heard is in the sets, or is heard again by who begins with what they are saved as. It is not where accounts
+    /// are still asked for, nor where a limit is still to be released, which no set says.
     fn knows_what_it_heard(&self) -> bool {
-        self.asks.is_empty() && !self.is_asking
+        self.asks.is_empty() && !self.is_asking && self.to_release.is_empty()
     }
 
     fn place(&self) -> saving::Place {
