@@ -116,7 +116,7 @@ async fn history(app: &App, ports: &jobs::Ports, args: &HistoryArgs) -> Outcome 
         return Ok(exit::DONE);
     }
     if entries.is_empty() {
-        say!("organization {id}: the boundary has never changed: no run has found one");
+        say!("organization {id}: no run and no change of plan has moved its boundary");
         return Ok(exit::DONE);
     }
     let columns = [Column::Name("as of"), Column::Number("boundary"), Column::Text("cause"), Column::Name("run")];

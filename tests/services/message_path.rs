@@ -8,8 +8,9 @@ use support::{Broker, Program, SqlServer, until};
 
 use super::stage::{Stage, not_run, on_each_server, persevere};
 
-on_each_server!(a_feed_pushed_over_http_is_read_back);
+on_each_server!(a_feed_pushed_over_http_is_read_back, limits_are_kept_live_and_built_by_a_replay);
 
+const FOLLOW: &str = "follow-limits";
 /// How often a service is killed.
 const KILLS: usize = 12;
 /// How often the broker is killed, or a member comes or goes.
@@ -62,6 +63,57 @@ async fn a_feed_pushed_over_http_is_read_back(server: SqlServer) {
         assert_eq!(served.stop(job), Some(0), "{job}");
     }
     assert!(!stage.data_dir().exists(), "a data directory was made");
+}
+
+async fn limits_are_kept_live_and_built_by_a_replay(server: SqlServer) {
+    let feed = Feed::random(14, 240, 3);
+    let Some((_stage, program)) = program_for(&feed, server).await else { return };
+    // What drifts is not to be cured before it is seen.
+    let program = program
+        .with("LANNER_POLICY", "[{max_messages=10}]")
+        .with("LANNER_FOLLOW_LIMITS_SAVE_EVERY_MS", 300)
+        .with("LANNER_FOLLOW_LIMITS_RECONCILE_EVERY_MS", 0);
+    let served = Served::new(&program);
+    served.start_all().await;
+    let killing = async {
+        for _ in 0..3 {
+            served.start(FOLLOW);
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            served.kill(FOLLOW);
+        }
+        served.start(FOLLOW);
+    };
+    let (pushed, ()) = tokio::join!(push(&served, &feed, 4), killing);
+    pushed.check(&served, &feed).await;
+    program.run("reconcile --settle 30s").exits(0);
+    let limits = program.run("limits export").exits(0).out;
+    let limited = limits.lines().find(|line| line.contains(",10,")).expect("somebody has the newest 10");
+    let organization = limited.split(',').next().expect("an id");
+
+    let history = || program.run(&format!("limits history --organization {organization} --json")).exits(0).json();
+    let runs = || {
+        let rows = history().as_array().cloned().unwrap_or_default();
+        rows.iter().filter_map(|row| Some(row["run"].as_str()?.split('-').next()?.to_owned())).collect::<Vec<_>>()
+    };
+    program.run(&format!("organizations set-plan {organization} paid --reason bought")).exits(0);
+    program.run(&format!("organizations set-plan {organization} free --reason ended")).exits(0);
+    until("it is limited again", async || runs() == ["live", "set"]).await;
+    program.run("reconcile --settle 30s").exits(0);
+
+    program.run("replay --limits").exits(75).says(&["stop follow-limits first"]);
+    assert_eq!(served.stop(FOLLOW), Some(0));
+    let replayed = program.run("replay --limits --json").exits(0).json();
+    assert_eq!((replayed["saved"].as_bool(), replayed["to_read"].as_u64()), (Some(true), Some(0)), "{replayed}");
+    served.start(FOLLOW);
+    let more = Feed { name: "once more".to_owned(), ..feed };
+    push(&served, &more, 4).await;
+    until("the shard has heard it", async || {
+        let shards = program.run("status --shards --json").exits(0).json();
+        shards["shards"][0]["lag_records"] == 0 && shards["shards"][0]["has_caught_up"] == true
+    })
+    .await;
+    program.run("reconcile --settle 30s").exits(0);
+    assert_eq!(served.stop(FOLLOW), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
