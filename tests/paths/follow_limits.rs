@@ -344,3 +344,51 @@ async fn a_limit_that_drifted_is_told_and_made_anew() {
         })
         .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shards_of_another_number_wait_until_the_old_ones_are_gone() {
+    let mut history = History::new(10).await;
+    let _read_model = history.chat.read_model();
+    history.chat.directory.set_plan(OrganizationId::from_bits(1), Plan::Free).await.expect("a plan");
+    let faults = Faults::new(1, 0);
+    let at_work = async |history: &History| {
+        let held = history.chat.state.list("follow-limits/", None, 10).await.expect("records");
+        held.into_iter().map(|record| record.key).collect::<Vec<_>>()
+    };
+    let old = history.follow(settings(0, 1), &faults);
+    until("it works", async || at_work(&history).await == ["follow-limits/of1/0"]).await;
+    // Another one of the same number, and two of another one.
+    let _same = history.follow(settings(0, 1), &faults);
+    let _new: Vec<_> = (0..2).map(|shard| history.follow(settings(shard, 2), &faults)).collect();
+    for _ in 0..20 {
+        history.post(100).await;
+        tokio::time::sleep(100 * MS).await;
+        assert_eq!(at_work(&history).await, ["follow-limits/of1/0"], "those of one number work");
+    }
+    drop(old);
+    drop(_same);
+    until("the new ones work", async || at_work(&history).await.len() == 2).await;
+    assert_eq!(at_work(&history).await, ["follow-limits/of2/0", "follow-limits/of2/1"]);
+    history.post(100).await;
+    history.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_shards_of_several_numbers_that_begin_at_once_those_of_one_work() {
+    let mut history = History::new(11).await;
+    let _read_model = history.chat.read_model();
+    let faults = Faults::new(1, 0);
+    let all = [(0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3)];
+    let _following = all.map(|(shard, shards)| history.follow(settings(shard, shards), &faults));
+    let working = async |history: &History| {
+        let told = statuses(&history.chat.state).await.expect("statuses");
+        told.into_iter().map(|status| status.shards).collect::<BTreeSet<_>>()
+    };
+    until("some work", async || !working(&history).await.is_empty()).await;
+    for _ in 0..20 {
+        history.post(100).await;
+        tokio::time::sleep(100 * MS).await;
+        assert_eq!(working(&history).await.len(), 1, "those of one number work");
+    }
+    history.check().await;
+}

@@ -335,9 +335,10 @@ async fn while_a_shard_is_followed_nothing_is_saved_and_a_dry_run_writes_nothing
     let history = twenty_days(350).await;
     let (ports, state) = (ports(&history, BTreeMap::new()), &history.chat.state);
     // Of another numbering, too.
-    for (number, shards) in [(1, 2), (3, 2)] {
+    for (number, of, shards) in [(1, 2, 2), (3, 4, 2), (0, 1, 2)] {
         let lives_for = Duration::from_secs(60);
-        let lease = Lease::take_number(state, "follow-limits", number, lives_for).await.expect("a state");
+        let family = format!("follow-limits/of{of}");
+        let lease = Lease::take_number(state, &family, number, lives_for).await.expect("a state");
         let lease = lease.expect("nobody holds it");
         let before = records(&history).await;
         let error = run(&ports, &Replay { shards, ..asked(StartAt::Beginning) }).await.expect_err("refused");
@@ -367,12 +368,12 @@ async fn the_lease_is_held_while_it_works() {
     let work = run(&ports, &asked);
     let tried = async {
         tokio::time::sleep(Duration::from_secs(3)).await;
-        Lease::take_number(&history.chat.state, "follow-limits", 0, MS).await.expect("a state").is_some()
+        Lease::take_number(&history.chat.state, "follow-limits/of1", 0, MS).await.expect("a state").is_some()
     };
     let (replayed, taken) = tokio::join!(work, tried);
     assert!(!taken, "somebody else could take it");
     assert!(!replayed.expect("replayed").saved);
-    let free = Lease::take_number(&history.chat.state, "follow-limits", 0, MS).await.expect("a state");
+    let free = Lease::take_number(&history.chat.state, "follow-limits/of1", 0, MS).await.expect("a state");
     assert!(free.is_some(), "it is given back");
 }
 
@@ -438,8 +439,8 @@ async fn sets_of_organizations_that_are_not_followed_any_more_are_taken_away() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_at_any_write_or_interrupted_follow_limits_goes_on_and_is_right() {
     let (mut finished, mut died) = (0, 0);
-    // The 8th call gives the lease back.
-    for (call, is_first) in (1..10).flat_map(|call| [(call, true), (call, false)]) {
+    // The 9th call gives the lease back.
+    for (call, is_first) in (1..12).flat_map(|call| [(call, true), (call, false)]) {
         let mut history = twenty_days(400 + call).await;
         let _read_model = history.chat.read_model();
         // Something older is saved already.

@@ -22,6 +22,7 @@
 mod changes;
 mod effects;
 mod follower;
+mod leases;
 mod merged;
 mod recent;
 pub mod replay;

@@ -13,7 +13,7 @@ const MARGIN: u32 = 4;
 /// that needs it.
 #[derive(Debug)]
 pub struct Lease {
-    name: &'static str,
+    name: String,
     number: u32,
     /// Random: a process that comes back is somebody else.
     holder: [u8; 8],
@@ -29,7 +29,7 @@ pub enum RenewError {
     #[error("the lease on {name} {number} is lost")]
     Lost {
         /// What is leased.
-        name: &'static str,
+        name: String,
         /// Which number.
         number: u32,
     },
@@ -42,7 +42,7 @@ impl Lease {
     /// Takes one of the numbers below `numbers` that nobody holds, any of them; `None` when all are held. The record is `NAME/NUMBER`.
     pub async fn take(
         state: &dyn State,
-        name: &'static str,
+        name: &str,
         numbers: u32,
         lives_for: Duration,
     ) -> Result<Option<Self>, StateError> {
@@ -58,7 +58,7 @@ impl Lease {
     /// Takes this number; `None` when it is held.
     pub async fn take_number(
         state: &dyn State,
-        name: &'static str,
+        name: &str,
         number: u32,
         lives_for: Duration,
     ) -> Result<Option<Self>, StateError> {
@@ -73,7 +73,7 @@ impl Lease {
             Err(error) => return Err(error),
         };
         let valid_until = valid_until(asked, lives_for);
-        Ok(taken.map(|version| Self { name, number, holder, version, lives_for, valid_until }))
+        Ok(taken.map(|version| Self { name: name.to_owned(), number, holder, version, lives_for, valid_until }))
     }
 
     /// The number.
@@ -98,7 +98,7 @@ impl Lease {
 
     /// Holds it for another life.
     pub async fn renew(&mut self, state: &dyn State) -> Result<(), RenewError> {
-        let (name, number) = (self.name, self.number);
+        let (name, number) = (&*self.name, self.number);
         let asked = Instant::now();
         let expected = Expected::Version(self.version);
         self.version = match put(state, name, number, &self.holder, expected, self.lives_for).await {
@@ -106,8 +106,9 @@ impl Lease {
             // Perhaps the last answer was lost.
             Err(StateError::Conflict { .. }) => {
                 let held = held_by(state, name, number, &self.holder).await?;
-                let version =
-                    held.filter(|version| *version != self.version).ok_or(RenewError::Lost { name, number })?;
+                let version = held
+                    .filter(|version| *version != self.version)
+                    .ok_or_else(|| RenewError::Lost { name: name.to_owned(), number })?;
                 put(state, name, number, &self.holder, Expected::Version(version), self.lives_for).await?
             }
             Err(error) => return Err(error.into()),
@@ -118,7 +119,7 @@ impl Lease {
 
     /// Gives it back, so that another can take it at once.
     pub async fn release(self, state: &dyn State) -> Result<(), StateError> {
-        match state.delete(&key(self.name, self.number), Some(self.version)).await {
+        match state.delete(&key(&self.name, self.number), Some(self.version)).await {
             Err(StateError::Conflict { .. }) => Ok(()),
             released => released,
         }

@@ -17,6 +17,7 @@ use worker::{Cause, Lease, LogConsumer, RenewError};
 
 use super::changes::Changes;
 use super::effects::{self, Pending};
+use super::leases::{self, Taken};
 use super::recent::{KEPT_FOR, Recent};
 use super::shard::{Due, Shard, Stored};
 use super::start::{Started, start};
@@ -26,8 +27,6 @@ use super::writing::RunIds;
 use super::{FollowPorts, NAME, Settings, log_failed, saving, state_failed};
 use crate::limits::cause_of;
 
-/// The family of the leases' records, by the number of the shard.
-pub(super) const LEASES: &str = "follow-limits";
 /// Records of one poll, and how long one waits.
 pub(super) const POLL_MAX: usize = 2_048;
 pub(super) const POLL_WAIT: Duration = Duration::from_millis(500);
@@ -83,13 +82,21 @@ pub(super) async fn run(ports: FollowPorts, settings: Settings, context: Context
 
 /// Waits for the lease. `None` when it was stopped before.
 async fn leased(ports: &FollowPorts, settings: &Settings, context: &Context) -> Result<Option<Lease>, Cause> {
+    let mut waits_for = None;
     while !context.stop.is_cancelled() {
         context.pulse.beat();
-        let taken = Lease::take_number(&*ports.state, LEASES, settings.shard, settings.lease_lives_for).await;
-        if let Some(lease) = taken.map_err(state_failed)? {
-            return Ok(Some(lease));
+        let taken = leases::take(&*ports.state, settings.shard, settings.shards, settings.lease_lives_for).await;
+        match taken.map_err(state_failed)? {
+            Taken::Lease(lease) => return Ok(Some(lease)),
+            Taken::Held { shard, shards } => {
+                if waits_for.replace((shard, shards)) != Some((shard, shards)) {
+                    tracing::info!(shard, shards, "waits until this shard of so many is not followed any more");
+                }
+            }
         }
-        context.stop.run_until_cancelled(tokio::time::sleep(ASK_EVERY)).await;
+        // Those of two numbers that begin at once must not go on giving way to each other.
+        let pause = ASK_EVERY.mul_f64(0.5 + fastrand::f64());
+        context.stop.run_until_cancelled(tokio::time::sleep(pause)).await;
     }
     Ok(None)
 }

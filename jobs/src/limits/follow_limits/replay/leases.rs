@@ -5,10 +5,7 @@ use std::time::Duration;
 use worker::{Lease, RenewError, State};
 
 use super::ReplayError;
-use crate::limits::follow_limits::follower::LEASES;
-
-/// Leases of other shards that are looked at, at most.
-const OTHERS_MAX: usize = 1_100;
+use crate::limits::follow_limits::leases::{self, Taken};
 
 pub(super) struct Leases<'a> {
     state: &'a dyn State,
@@ -31,17 +28,12 @@ impl<'a> Leases<'a> {
 
     async fn take_all(&mut self, shards: u32, lives_for: Duration) -> Result<(), ReplayError> {
         for shard in 0..shards {
-            let lease = Lease::take_number(self.state, LEASES, shard, lives_for).await?;
-            self.held.push(lease.ok_or(ReplayError::Followed(shard))?);
+            match leases::take(self.state, shard, shards, lives_for).await? {
+                Taken::Lease(lease) => self.held.push(lease),
+                Taken::Held { shard, .. } => return Err(ReplayError::Followed(shard)),
+            }
         }
-        // Shards of another numbering would save over each other with these.
-        let prefix = format!("{LEASES}/");
-        let records = self.state.list(&prefix, None, OTHERS_MAX).await?;
-        let number = |key: &str| key.strip_prefix(&prefix)?.parse::<u32>().ok();
-        match records.iter().filter_map(|record| number(&record.key)).find(|shard| *shard >= shards) {
-            Some(other) => Err(ReplayError::Followed(other)),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     /// What `work` answers, while the leases are renewed; it ends when one of them is over.
