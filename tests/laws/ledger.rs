@@ -44,6 +44,7 @@ laws! {
         an_item_twice_in_a_batch_is_counted_twice,
         forgiving_takes_back_exactly_one_attempt,
         settling_answers_true_once,
+        of_several_who_add_the_same_history_one_does,
         cancelling_answers_true_once_and_not_when_finished,
         a_batch_may_mix_runs_and_its_answers_stand_in_order,
         notes_come_newest_first,
@@ -445,6 +446,29 @@ async fn what_is_added_to_the_history_is_there_once(adapter: &Subject) {
     add(many).await;
     for id in [1_000, 2_500, 3_999] {
         assert_eq!(history(&*again, id).await.len(), 1, "organization {id}");
+    }
+}
+
+async fn of_several_who_add_the_same_history_one_does(adapter: &Subject) {
+    let (folder, ledger) = filled(adapter, "r", 1).await;
+    let mut ledgers = vec![ledger];
+    for _ in 0..3 {
+        ledgers.push(adapter.open(&folder).await);
+    }
+    for round in 0..20 {
+        let rows: Vec<HistoryRow> = (0..5)
+            .map(|id| HistoryRow {
+                organization: org(id),
+                as_of: at(round),
+                run: run(&format!("live-{round}")),
+                change: BoundaryChange::released(Some(MessageId::from_bits(7))).expect("a change"),
+            })
+            .collect();
+        let adding = ledgers.iter().map(|ledger| ledger.add_history(&rows));
+        futures::future::try_join_all(adding).await.expect("added");
+    }
+    for id in 0..5 {
+        assert_eq!(ledgers[0].history(org(id), 100).await.expect("history").len(), 20, "organization {id}");
     }
 }
 

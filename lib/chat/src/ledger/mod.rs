@@ -26,7 +26,7 @@ use crate::{OrganizationId, PortResult, RunId, Timestamp};
 /// - One call is one transaction, and is durable when it returns.
 /// - Answers stand in the order of the question.
 /// - A room list is there from the moment it is put until its organization ends, and for no organization that has ended.
-/// - An organization has one history row of a run, however often it is added: the first stays.
+/// - What is added to the history of an organization for a run is there once, however often and by however many: the first stays.
 /// - A run is pruned whole: it is out of sight before its first organization is gone. History and audit outlive it.
 #[async_trait]
 pub trait Ledger: Send + Sync {
@@ -80,8 +80,7 @@ pub trait Ledger: Send + Sync {
     /// its room list is deleted in the same transaction.
     async fn settle(&self, settlements: &[Settlement]) -> PortResult<Vec<bool>>;
 
-    /// Adds changes to the history that belong to no organization of a run; one that is there already stays as it is. The same row
-    /// from two callers at once may be there twice: whoever adds it, one at a time keeps an organization.
+    /// Adds changes to the history that belong to no organization of a run. An organization's row of the same run stays as it is.
     async fn add_history(&self, rows: &[HistoryRow]) -> PortResult<()>;
 
     /// Makes failed and parked organizations pending again, without an attempt; their last failure stays to be read. True for each

@@ -149,7 +149,7 @@ impl Ledger for SqliteLedger {
     }
 
     async fn add_history(&self, rows: &[HistoryRow]) -> PortResult<()> {
-        self.add_history_rows(rows).await
+        self.add_history_once(rows).await
     }
 
     async fn reopen(&self, items: &[Item]) -> PortResult<Vec<bool>> {

@@ -7,7 +7,7 @@ use chat::{OrganizationId, PortResult};
 use serde::Serialize;
 
 use super::rows::run_id;
-use super::{STATEMENT_ROWS_MAX, SqlLedger};
+use super::{SCHEMA, STATEMENT_ROWS_MAX, SqlLedger};
 use crate::database::{Tx, json, ms, rows_max};
 
 /// A changed boundary as its statement takes it; what is left out is NULL.
@@ -24,18 +24,25 @@ struct ChangeRow<'a> {
 }
 
 impl SqlLedger {
-    pub(super) async fn add_history_rows(&self, rows: &[HistoryRow]) -> PortResult<()> {
+    /// Adds what is not there yet.
+    pub(super) async fn add_history_once(&self, rows: &[HistoryRow]) -> PortResult<()> {
+        let mut seen = HashSet::new();
+        let rows: Vec<_> = rows.iter().filter(|row| seen.insert((row.organization, &row.run))).cloned().collect();
         let mut tx = self.database.begin().await?;
-        self.insert_history(&mut tx, rows).await?;
+        // Who adds the same waits here until this is committed, and sees it. It is rare: nobody waits long.
+        tx.fetch(&format!("SELECT version FROM {} WHERE version = 1 FOR UPDATE", SCHEMA.table), &[]).await?;
+        self.insert(&mut tx, self.statements().add_history_once, &rows).await?;
         tx.commit().await
     }
 
-    /// Adds what is not there yet.
+    /// Adds what a run has settled just now: a name can be that of an earlier run, which was pruned.
     pub(super) async fn insert_history(&self, tx: &mut Tx, rows: &[HistoryRow]) -> PortResult<()> {
-        let mut seen = HashSet::new();
+        self.insert(tx, self.statements().add_history, rows).await
+    }
+
+    async fn insert(&self, tx: &mut Tx, sql: &'static str, rows: &[HistoryRow]) -> PortResult<()> {
         let rows: Vec<ChangeRow<'_>> = rows
             .iter()
-            .filter(|row| seen.insert((row.organization, &row.run)))
             .map(|row| ChangeRow {
                 organization: row.organization.as_i64(),
                 as_of: ms(row.as_of),
@@ -46,7 +53,7 @@ impl SqlLedger {
             })
             .collect();
         for chunk in rows.chunks(STATEMENT_ROWS_MAX) {
-            tx.execute(self.statements().add_history, &[("batch", json(chunk)?.into())]).await?;
+            tx.execute(sql, &[("batch", json(chunk)?.into())]).await?;
         }
         Ok(())
     }

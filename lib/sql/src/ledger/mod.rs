@@ -65,6 +65,8 @@ struct Statements {
     settle: &'static str,
     reopen: &'static str,
     add_history: &'static str,
+    /// The same, of what is not there yet.
+    add_history_once: &'static str,
 }
 
 /// The ledger of a MySQL, MariaDB or PostgreSQL database.
@@ -211,7 +213,7 @@ impl Ledger for SqlLedger {
     }
 
     async fn add_history(&self, rows: &[HistoryRow]) -> PortResult<()> {
-        self.database.repeat(true, || self.add_history_rows(rows)).await
+        self.database.repeat(true, || self.add_history_once(rows)).await
     }
 
     async fn reopen(&self, items: &[Item]) -> PortResult<Vec<bool>> {

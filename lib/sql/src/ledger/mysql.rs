@@ -5,6 +5,25 @@
 
 use super::Statements;
 
+macro_rules! insert_history {
+    ($condition:literal) => {
+        concat!(
+            "
+        INSERT INTO limit_history (organization, as_of, run, old, new, cause)
+        SELECT b.organization, b.as_of, b.run, b.old, b.new, b.cause
+        FROM JSON_TABLE(:batch, '$[*]' COLUMNS (
+            organization BIGINT PATH '$.organization',
+            as_of BIGINT PATH '$.as_of',
+            run VARCHAR(100) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin PATH '$.run',
+            old BIGINT PATH '$.old',
+            new BIGINT PATH '$.new',
+            cause VARCHAR(16) PATH '$.cause'
+        )) AS b ",
+            $condition
+        )
+    };
+}
+
 pub(super) const STATEMENTS: Statements = Statements {
     open_run: "
         INSERT INTO runs (run, scope, as_of, max_messages, max_age_ms, opened_at)
@@ -74,18 +93,10 @@ pub(super) const STATEMENTS: Statements = Statements {
         STRAIGHT_JOIN run_organizations AS o
         SET o.state = 'pending', o.stage = NULL, o.attempts = 0, o.started_at = NULL, o.finished_at = NULL
         WHERE o.run = :run AND o.organization = b.organization",
-    add_history: "
-        INSERT INTO limit_history (organization, as_of, run, old, new, cause)
-        SELECT b.organization, b.as_of, b.run, b.old, b.new, b.cause
-        FROM JSON_TABLE(:batch, '$[*]' COLUMNS (
-            organization BIGINT PATH '$.organization',
-            as_of BIGINT PATH '$.as_of',
-            run VARCHAR(100) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin PATH '$.run',
-            old BIGINT PATH '$.old',
-            new BIGINT PATH '$.new',
-            cause VARCHAR(16) PATH '$.cause'
-        )) AS b
-        LEFT JOIN limit_history AS h FORCE INDEX (limit_history_by_organization)
+    add_history: insert_history!(""),
+    add_history_once: insert_history!(
+        "LEFT JOIN limit_history AS h FORCE INDEX (limit_history_by_organization)
             ON h.organization = b.organization AND h.run = b.run
-        WHERE h.number IS NULL",
+        WHERE h.number IS NULL"
+    ),
 };

@@ -2,6 +2,20 @@
 
 use super::Statements;
 
+macro_rules! insert_history {
+    ($condition:literal) => {
+        concat!(
+            "
+        INSERT INTO limit_history (organization, as_of, run, old, new, cause)
+        SELECT b.organization, b.as_of, b.run, b.old, b.new, b.cause
+        FROM json_to_recordset(:batch::json) AS b(
+            organization bigint, as_of bigint, run text, old bigint, new bigint, cause text
+        ) ",
+            $condition
+        )
+    };
+}
+
 pub(super) const STATEMENTS: Statements = Statements {
     open_run: "
         INSERT INTO runs (run, scope, as_of, max_messages, max_age_ms, opened_at)
@@ -66,14 +80,10 @@ pub(super) const STATEMENTS: Statements = Statements {
         SET state = 'pending', stage = NULL, attempts = 0, started_at = NULL, finished_at = NULL
         FROM json_array_elements_text(:batch::json) AS b(value)
         WHERE o.run = :run AND o.organization = b.value::bigint",
-    add_history: "
-        INSERT INTO limit_history (organization, as_of, run, old, new, cause)
-        SELECT b.organization, b.as_of, b.run, b.old, b.new, b.cause
-        FROM json_to_recordset(:batch::json) AS b(
-            organization bigint, as_of bigint, run text, old bigint, new bigint, cause text
-        )
-        WHERE NOT EXISTS (
-            SELECT 1 FROM limit_history AS h
-            WHERE h.organization = b.organization AND h.run = b.run
-        )",
+    add_history: insert_history!(""),
+    add_history_once: insert_history!(
+        "WHERE NOT EXISTS (
+            SELECT 1 FROM limit_history AS h WHERE h.organization = b.organization AND h.run = b.run
+        )"
+    ),
 };
