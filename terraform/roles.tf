@@ -49,7 +49,7 @@ locals {
     }
     follow-limits = {
       about = "Keeps limits exact from second to second: reads ids, stores limits, remembers how far it is"
-      may   = ["epoch", "follow_limits", "read_live_ids", "store_limits", "decrypt_items"]
+      may   = ["epoch", "follow_limits", "read_live_ids", "list_limits", "store_limits", "decrypt_items"]
     }
   }
 

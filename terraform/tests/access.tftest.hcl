@@ -169,6 +169,7 @@ run "each_role" {
       "dynamodb:PutItem view_limits",
       "dynamodb:Query messages/index/live_ids",
       "dynamodb:Query state",
+      "dynamodb:Query view_limits",
       "kms:Decrypt arn:aws:kms:eu-central-1:111122223333:key/the-key",
     ])
     error_message = module.role["follow-limits"].policy

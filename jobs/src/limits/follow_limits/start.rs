@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chat::{ChangeCursor, Directory, Organization, OrganizationId, PortResult};
+use chat::{ChangeCursor, Directory, Organization, OrganizationId, PortResult, Standing};
 use tokio::time::Instant;
 use worker::log::{Bounds, Place};
 use worker::{Cause, Log, LogConsumer, LogError, Pulse};
@@ -61,6 +61,9 @@ pub(super) async fn start(
     restore(ports, settings, place.as_ref().map(|_| n), &mut wanted, &mut shard, pulse).await?;
     tracing::info!(organizations = all, restored = all - wanted.len(), epoch, "limits are followed");
     wanted.into_iter().for_each(|id| shard.mark_dirty(id));
+    if place.is_none() {
+        mark_limited(ports, settings, &mut shard, pulse).await?;
+    }
     let offsets = offsets(place.as_ref(), &bounds, settings.rewind);
     let from: Vec<Place> = offsets.iter().map(|(&partition, &offset)| Place { partition, offset }).collect();
     let consumer = ports.readable.follow(&from).await.map_err(log_failed)?;
@@ -155,6 +158,21 @@ async fn free_organizations(
         match last {
             Some(last) => after = Some(last),
             None => return Ok(wanted),
+        }
+    }
+}
+
+/// Whoever has a limit has to be looked at: nobody has heard which of them left the free plan before this began.
+async fn mark_limited(ports: &FollowPorts, settings: &Settings, shard: &mut Shard, pulse: &Pulse) -> Result<(), Cause> {
+    let mut after = None;
+    loop {
+        pulse.beat();
+        let rows = ports.limits.page(after, PAGE).await.map_err(|error| cause_of(&error))?;
+        let limited = rows.iter().filter(|row| row.standing != Standing::Released).map(|row| row.organization);
+        limited.filter(|id| settings.keeps(*id)).for_each(|id| shard.mark_dirty(id));
+        match rows.last().filter(|_| rows.len() == PAGE) {
+            Some(last) => after = Some(last.organization),
+            None => return Ok(()),
         }
     }
 }
