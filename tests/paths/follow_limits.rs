@@ -345,28 +345,34 @@ async fn a_limit_that_drifted_is_told_and_made_anew() {
         .await;
 }
 
+/// Leases that no machine is too slow to renew.
+fn with_long_leases(shard: u32, shards: u32) -> Settings {
+    Settings { lease_lives_for: Duration::from_secs(60), ..settings(shard, shards) }
+}
+
+/// The leases that are held.
+async fn at_work(history: &History) -> Vec<String> {
+    let held = history.chat.state.list("follow-limits/", None, 10).await.expect("records");
+    held.into_iter().map(|record| record.key).collect()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn shards_of_another_number_wait_until_the_old_ones_are_gone() {
     let mut history = History::new(10).await;
     let _read_model = history.chat.read_model();
     history.chat.directory.set_plan(OrganizationId::from_bits(1), Plan::Free).await.expect("a plan");
-    let faults = Faults::new(1, 0);
-    let at_work = async |history: &History| {
-        let held = history.chat.state.list("follow-limits/", None, 10).await.expect("records");
-        held.into_iter().map(|record| record.key).collect::<Vec<_>>()
-    };
-    let old = history.follow(settings(0, 1), &faults);
-    until("it works", async || at_work(&history).await == ["follow-limits/of1/0"]).await;
-    // Another one of the same number, and two of another one.
-    let _same = history.follow(settings(0, 1), &faults);
-    let _new: Vec<_> = (0..2).map(|shard| history.follow(settings(shard, 2), &faults)).collect();
-    for _ in 0..20 {
-        history.post(100).await;
-        tokio::time::sleep(100 * MS).await;
-        assert_eq!(at_work(&history).await, ["follow-limits/of1/0"], "those of one number work");
-    }
-    drop(old);
-    drop(_same);
+    let mut new = Vec::new();
+    history
+        .while_followed(with_long_leases(0, 1), async |history| {
+            until("it works", async || at_work(history).await == ["follow-limits/of1/0"]).await;
+            new.extend((0..2).map(|shard| history.follow(with_long_leases(shard, 2), &Faults::new(1, 0))));
+            for _ in 0..20 {
+                history.post(100).await;
+                tokio::time::sleep(100 * MS).await;
+                assert_eq!(at_work(history).await, ["follow-limits/of1/0"], "those of one number work");
+            }
+        })
+        .await;
     until("the new ones work", async || at_work(&history).await.len() == 2).await;
     assert_eq!(at_work(&history).await, ["follow-limits/of2/0", "follow-limits/of2/1"]);
     history.post(100).await;
@@ -379,7 +385,7 @@ async fn of_shards_of_several_numbers_that_begin_at_once_those_of_one_work() {
     let _read_model = history.chat.read_model();
     let faults = Faults::new(1, 0);
     let all = [(0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3)];
-    let _following = all.map(|(shard, shards)| history.follow(settings(shard, shards), &faults));
+    let _following = all.map(|(shard, shards)| history.follow(with_long_leases(shard, shards), &faults));
     let working = async |history: &History| {
         let told = statuses(&history.chat.state).await.expect("statuses");
         told.into_iter().map(|status| status.shards).collect::<BTreeSet<_>>()
