@@ -42,6 +42,11 @@ impl Case {
         self.history.chat.directory.set_plan(self.organization, plan).await.expect("a plan");
     }
 
+    async fn known(&self) -> Organization {
+        let found = self.history.chat.directory.organizations(&[self.organization]).await.expect("an organization");
+        found.into_iter().flatten().next().expect("an organization")
+    }
+
     async fn boundary(&self) -> Option<MessageId> {
         let row = self.history.chat.limits.get(&[self.organization]).await.expect("limits").pop().flatten();
         row?.first_visible_message_id()
@@ -198,9 +203,7 @@ async fn a_release_of_an_operator_who_died_before_the_history_is_told_by_who_fol
     case.check().await;
     let before = case.boundary().await;
     case.set_plan(Plan::Paid).await;
-    let (chat, organization) = (&case.history.chat, case.organization);
-    let organization = chat.directory.organizations(&[organization]).await.expect("an organization");
-    let organization = organization.into_iter().flatten().next().expect("an organization");
+    let (chat, organization) = (&case.history.chat, case.known().await);
     let run = RunId::new(format!("{SET_PLAN}-2026-11-23T00:00:00Z")).expect("an id");
     let dead = Faults::new(1, 0).dying_at(1, 1);
     let ledger = Flaky::new(chat.ledger.clone(), dead.of_port(1));
@@ -211,6 +214,22 @@ async fn a_release_of_an_operator_who_died_before_the_history_is_told_by_who_fol
     // And again, by whom it was interrupted: it is said already.
     let again = release_at_once(&case.history.chat.limits, &case.history.chat.ledger, &organization, &run).await;
     assert_eq!(again.expect("released"), None);
+    case.check().await;
+}
+
+/// Between the change of plan and the release there is time for another change, which is followed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_release_that_comes_late_leaves_the_limit_of_the_plan_after_it() {
+    let mut case = Case::new(6).await;
+    let _read_model = case.history.chat.read_model();
+    let _following = case.history.follow(settings(0, 1), &followed_well());
+    case.changed(None, Plan::Free).await;
+    case.change(Plan::Paid).await;
+    let paid = case.known().await;
+    case.change(Plan::Free).await;
+    let run = RunId::new(format!("{SET_PLAN}-2026-11-23T00:00:00Z")).expect("an id");
+    let chat = &case.history.chat;
+    assert_eq!(release_at_once(&chat.limits, &chat.ledger, &paid, &run).await.expect("an answer"), None);
     case.check().await;
 }
 

@@ -8,11 +8,12 @@ mod workers;
 
 use chat::ledger::{Phase, Scope, State};
 use chat::{OrganizationId, RunId, Timestamp};
+use embedded::Access;
 use jobs::OrganizationTask;
 use jobs::limits::{Until, extract_organizations, wait_until_finished};
 use rig::{Rig, run_id};
-use support::place::policy;
-use support::until;
+use support::place::{Adapters, LEDGER, policy};
+use support::{Faults, until};
 use tokio_util::sync::CancellationToken;
 use worker::Outgoing;
 
@@ -26,17 +27,22 @@ async fn a_run_finds_what_a_plain_sort_finds() {
     rig.check_limits().await;
 }
 
+/// Extraction that dies as it registers its third page.
+async fn extract_half_of(rig: &Rig) {
+    // The run is opened by the ledger's first call.
+    let faults = Faults::new(1, 0).dying_at(LEDGER, 4);
+    let dying = Adapters::open(&rig.place.data_dir(), Access::Write).await.flaky(&faults);
+    let new = rig.new_run("daily");
+    tokio::select! {
+        extracted = extract_organizations::extract(&dying, &new, |_| {}) => drop(extracted.expect_err("a death")),
+        () = faults.died() => {}
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn extraction_stopped_half_way_goes_on_without_loss() {
     let rig = Rig::new(12, 2_000).await;
-    let enough = CancellationToken::new();
-    let new = rig.new_run("daily");
-    let stopped = tokio::select! {
-        biased;
-        () = enough.cancelled() => true,
-        _ = extract_organizations::extract(&rig.open.ports, &new, |sent| if sent >= 1_000 { enough.cancel() }) => false,
-    };
-    assert!(stopped, "extraction was not stopped half-way");
+    extract_half_of(&rig).await;
     let progress = rig.progress("daily").await;
     assert_eq!(progress.phase(), Phase::Extracting);
     assert!(progress.run.sent_through.is_some());
@@ -49,13 +55,7 @@ async fn extraction_stopped_half_way_goes_on_without_loss() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn extraction_that_goes_on_repeats_at_most_a_page() {
     let rig = Rig::new(12, 2_000).await;
-    let enough = CancellationToken::new();
-    let new = rig.new_run("daily");
-    tokio::select! {
-        biased;
-        () = enough.cancelled() => {}
-        _ = extract_organizations::extract(&rig.open.ports, &new, |sent| if sent >= 1_000 { enough.cancel() }) => {}
-    }
+    extract_half_of(&rig).await;
     rig.extract("daily").await;
     let sent = rig.open.ports.organization_queue.depth().await.expect("a depth").visible;
     let free = rig.place.chat.free();

@@ -34,14 +34,16 @@ pub(super) async fn release(
 
 /// Releases the organization's limit, if one is stored, outside of all runs: its plan has changed just now. That the boundary has ended is in
 /// the history then, also where somebody else had released it so before and could not say it. `run` begins as [`super::SET_PLAN`] or
-/// what `follow-limits` writes under. Answers the row that was released.
+/// what `follow-limits` writes under. A limit of a newer plan stays: whoever wrote it knew more. Answers the row that was released.
 pub async fn release_at_once(
     limits: &dyn Limits,
     ledger: &dyn Ledger,
     organization: &Organization,
     run: &RunId,
 ) -> PortResult<Option<LimitRow>> {
-    let Some(stored) = limits.get(&[organization.id]).await?.into_iter().next().flatten() else { return Ok(None) };
+    let stored = limits.get(&[organization.id]).await?.into_iter().next().flatten();
+    let is_of_newer_plan = |row: &LimitRow| row.version.plan_version > organization.plan_version;
+    let Some(stored) = stored.filter(|row| !is_of_newer_plan(row)) else { return Ok(None) };
     let (before, now) = match stored.standing {
         Standing::Released => (None, stored),
         Standing::NoCountLimit | Standing::Limited(_) => {
