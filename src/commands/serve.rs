@@ -11,6 +11,7 @@ use jobs::messages::serve_reads::{self, Reads};
 use jobs::messages::serve_writes::{self, LeasedIds, Writes};
 use jobs::messages::{GroupMarker, build_read_model};
 use tokio::net::TcpListener;
+use tokio::time::timeout;
 use worker::supervisor::{Child, Phase, Policy, StopBounds, Tree};
 use worker::{Cause, StateError};
 
@@ -128,10 +129,15 @@ pub(super) async fn writes(app: &App, path: &MessagePath<'_>) -> Result<Service,
         log_epoch: settings.event_log.epoch(),
         owns_memberships: settings.owns_memberships(),
     };
-    let routes = api::writes::routes(Arc::new(Writes::new(&ports, ids, used)), path.keys()?);
+    let routes = api::writes::routes(Arc::new(Writes::new(&ports, Arc::clone(&ids), used)), path.keys()?);
     let in_flight_max = settings.write_api.in_flight_max;
+    // Nothing can be posted without a lease: who comes right after the start had better wait than be turned away.
+    let ready = move || {
+        let ids = Arc::clone(&ids);
+        async move { ids.ready().await }
+    };
     let (address, server) =
-        http(app, serve_writes::NAME, ("write_api", &settings.write_api.listen), routes, in_flight_max).await?;
+        http(app, serve_writes::NAME, ("write_api", &settings.write_api.listen), routes, in_flight_max, ready).await?;
     Ok(Service {
         name: serve_writes::NAME,
         address: Some(address),
@@ -146,7 +152,8 @@ pub(super) async fn reads(app: &App, path: &MessagePath<'_>) -> Result<Service, 
     let routes = api::reads::routes(Arc::new(Reads::new(path.reads().await?)), path.keys()?);
     let in_flight_max = settings.read_api.in_flight_max;
     let (address, server) =
-        http(app, serve_reads::NAME, ("read_api", &settings.read_api.listen), routes, in_flight_max).await?;
+        http(app, serve_reads::NAME, ("read_api", &settings.read_api.listen), routes, in_flight_max, async || {})
+            .await?;
     Ok(Service { name: serve_reads::NAME, address: Some(address), children: vec![server], telemetry: Vec::new() })
 }
 
@@ -173,13 +180,18 @@ pub(super) async fn read_model(app: &App, path: &MessagePath<'_>) -> Result<Serv
     Ok(Service { name: build_read_model::NAME, address: None, children, telemetry })
 }
 
-/// A server as a supervised child. The socket outlives its runs: nobody who connects meanwhile is refused.
-async fn http(
+/// How long requests are kept waiting at most for what most of them need.
+const READY_WITHIN: Duration = Duration::from_secs(10);
+
+/// A server as a supervised child, which begins to answer when it is `ready`. The socket outlives its runs: nobody who connects
+/// meanwhile is refused.
+async fn http<R: Future<Output = ()> + Send>(
     app: &App,
     name: &'static str,
     (section, listen): (&str, &str),
     routes: axum::Router,
     in_flight_max: usize,
+    ready: impl Fn() -> R + Clone + Send + Sync + 'static,
 ) -> Result<(SocketAddr, Child), Failure> {
     let wrong = |error: std::io::Error| {
         let context = format!("settings: {section}.listen = {listen:?}");
@@ -192,8 +204,16 @@ async fn http(
     let policy = Policy { hang_after, ..Policy::new(app.settings.backoff()?) };
     let child = Child::new(name, Phase::Intake, policy, move |context| {
         let (listener, routes) = (listener.try_clone().and_then(TcpListener::from_std), routes.clone());
+        let ready = ready.clone();
         async move {
             let failed = |error: std::io::Error| Cause::of("http", &error);
+            let waited = {
+                let _rest = context.pulse.rest();
+                context.stop.run_until_cancelled(timeout(READY_WITHIN, ready())).await
+            };
+            if waited.is_some_and(|waited| waited.is_err()) {
+                tracing::warn!(service = name, "answers, though it cannot do all that it is asked for yet");
+            }
             let pulse = context.pulse.clone();
             let served =
                 api::serve(name, listener.map_err(failed)?, routes, limits, context.stop, move || pulse.beat());

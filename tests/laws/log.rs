@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use support::waiting::AT_MOST;
 use tokio::time::Instant;
 use worker::log::{Bounds, LogRecord, Missing, Place, Polled, ReadRecord, partition_of};
 use worker::{Log, LogConsumer, LogError};
@@ -35,8 +36,6 @@ type Consumer = Box<dyn LogConsumer>;
 
 /// How long a poll of these tests waits.
 const WAIT: Duration = Duration::from_millis(100);
-/// How long to wait for something that must come: longer than any session's timeout.
-const SOON: Duration = Duration::from_secs(30);
 
 fn record(key: &str, value: impl Into<Vec<u8>>) -> LogRecord {
     LogRecord { key: key.as_bytes().to_vec(), headers: Vec::new(), value: value.into() }
@@ -57,7 +56,7 @@ async fn poll(consumer: &mut Consumer) -> Polled {
 
 /// Polls until `records` have come; answers them.
 async fn receive(consumer: &mut Consumer, records: usize) -> Vec<ReadRecord> {
-    let (mut received, deadline) = (Vec::new(), Instant::now() + SOON);
+    let (mut received, deadline) = (Vec::new(), Instant::now() + AT_MOST);
     while received.len() < records {
         assert!(Instant::now() < deadline, "only {} of {records} records have come", received.len());
         received.extend(poll(consumer).await.records);
@@ -67,7 +66,7 @@ async fn receive(consumer: &mut Consumer, records: usize) -> Vec<ReadRecord> {
 
 /// Polls until exactly these partitions are held, as told by `held`; drops what comes.
 async fn poll_until_held(consumer: &mut Consumer, held: &mut BTreeSet<u32>, many: usize) {
-    let deadline = Instant::now() + SOON;
+    let deadline = Instant::now() + AT_MOST;
     while held.len() != many {
         assert!(Instant::now() < deadline, "{held:?} are held, not {many}");
         note(&poll(consumer).await, held);
@@ -271,7 +270,7 @@ async fn members_share_the_partitions_and_inherit_them(adapter: &Subject) {
     let (mut first, mut held) = (join(&*log, "group").await, BTreeSet::new());
     poll_until_held(&mut first, &mut held, partitions).await;
     let (mut second, mut seconds) = (join(&*other_process, "group").await, BTreeSet::new());
-    let deadline = Instant::now() + SOON;
+    let deadline = Instant::now() + AT_MOST;
     while held.len() != partitions.div_ceil(2) || seconds.len() != partitions / 2 {
         assert!(Instant::now() < deadline, "{held:?} and {seconds:?} of {partitions} are held");
         note(&poll(&mut first).await, &mut held);
@@ -285,7 +284,7 @@ async fn members_share_the_partitions_and_inherit_them(adapter: &Subject) {
     poll_until_held(&mut first, &mut held, partitions).await;
     // One that dies is missed after its session's timeout.
     let (mut third, mut thirds) = (join(&*other_process, "group").await, BTreeSet::new());
-    let deadline = Instant::now() + SOON;
+    let deadline = Instant::now() + AT_MOST;
     while thirds.is_empty() {
         assert!(Instant::now() < deadline, "nothing for the third");
         note(&poll(&mut first).await, &mut held);
@@ -304,7 +303,7 @@ async fn who_no_longer_holds_a_partition_commits_nothing(adapter: &Subject) {
     let records = receive(&mut first, 50).await;
     let mut held: BTreeSet<u32> = (0..partitions as u32).collect();
     let (mut second, mut seconds) = (join(&*log, "group").await, BTreeSet::new());
-    let deadline = Instant::now() + SOON;
+    let deadline = Instant::now() + AT_MOST;
     while seconds.is_empty() {
         assert!(Instant::now() < deadline, "nothing for the second");
         note(&poll(&mut first).await, &mut held);
@@ -327,7 +326,7 @@ async fn a_position_that_is_not_in_the_log_is_an_error(adapter: &Subject) {
     let (_folder, log) = adapter.fresh().await;
     let place = append(&*log, vec![record("a", "1")]).await[0];
     let lost = async |group: &str, missing: Missing| {
-        let deadline = Instant::now() + SOON;
+        let deadline = Instant::now() + AT_MOST;
         let mut member = log.join(group, missing).await.expect("a member");
         loop {
             assert!(Instant::now() < deadline, "no error for {group}");
@@ -404,7 +403,7 @@ async fn polls_dropped_at_any_await_lose_nothing(adapter: &Subject) {
     let mut member = join(&*log, "group").await;
     let (mut held, mut seen, mut dropped) = (BTreeSet::new(), BTreeMap::new(), 0);
     let mut random = random::cases(1).next().expect("a case");
-    let deadline = Instant::now() + SOON;
+    let deadline = Instant::now() + AT_MOST;
     while seen.len() < 300 || held.len() < partitions {
         assert!(Instant::now() < deadline, "{} records and {held:?} have come", seen.len());
         // One of four may take as long as it needs: on a busy machine the others may never come to their end.
@@ -414,7 +413,7 @@ async fn polls_dropped_at_any_await_lose_nothing(adapter: &Subject) {
                 tokio::task::yield_now().await;
             }
             if patient {
-                tokio::time::sleep(SOON).await;
+                tokio::time::sleep(AT_MOST).await;
             }
         };
         tokio::select! {
@@ -495,7 +494,7 @@ async fn members_that_come_go_and_die_skip_nothing(adapter: &Subject) {
         ended.expect("a member");
     }
     // Whoever is left does the rest.
-    let (mut last, deadline) = (join(&*log, "group").await, Instant::now() + SOON);
+    let (mut last, deadline) = (join(&*log, "group").await, Instant::now() + AT_MOST);
     loop {
         let handled = done.lock().expect("nobody panicked").first.values().map(Vec::len).sum::<usize>();
         if handled == 360 {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use futures::future::{join, join_all};
+use support::waiting::AT_MOST;
 use tokio::time::Instant;
 use worker::{Delivery, Outgoing, Queue, QueueError, Receipt};
 
@@ -39,8 +40,6 @@ laws! {
 const SHORT: Duration = Duration::from_millis(100);
 /// Far longer than a test takes.
 const LONG: Duration = Duration::from_secs(60);
-/// What does not come within this time does not come.
-const AT_MOST: Duration = Duration::from_secs(20);
 /// Calls of one flaky adapter in a row that may fail.
 const TRIES: usize = 1_000;
 
@@ -385,7 +384,7 @@ async fn consume(queue: &dyn Queue, random: &mut fastrand::Rng, sent: &AtomicBoo
     let mut finished = BTreeSet::new();
     let began = Instant::now();
     loop {
-        assert!(began.elapsed() < 3 * AT_MOST, "something is left after {:?}", began.elapsed());
+        assert!(began.elapsed() < AT_MOST, "something is left after {:?}", began.elapsed());
         let all_sent = sent.load(Ordering::Acquire);
         let received = sure(async || queue.receive(10, SHORT, SHORT).await).await;
         let depth = sure(async || queue.depth().await).await;

@@ -12,7 +12,7 @@ use chat::{
 };
 use jobs::limits::follow_limits::{self, FollowPorts, Settings, ShardStatus, statuses};
 use jobs::messages::append_event;
-use support::waiting::number_from_env;
+use support::waiting::{AT_MOST, number_from_env};
 use support::{Faults, until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -162,7 +162,7 @@ impl History {
     pub(crate) async fn check(&mut self) {
         until("the read model is built", async || self.chat.is_built().await).await;
         self.fold().await;
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+        let deadline = tokio::time::Instant::now() + AT_MOST;
         loop {
             let (stored, expected) = (self.stored().await, self.expected().await);
             if stored == expected {

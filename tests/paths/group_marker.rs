@@ -1,9 +1,8 @@
 //! A consumer group's marker: a first start is told from a position that was lost.
 
-use std::time::Duration;
-
 use jobs::messages::serve_writes::Write;
 use support::until;
+use support::waiting::AT_MOST;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use worker::log::Missing;
@@ -32,7 +31,7 @@ async fn who_was_at_a_log_before_does_not_begin_anew_when_the_position_is_lost()
     let (writes, lease) = chat.writes(1, 0).await;
     let post = Write::Post { room: ROOM, body: "text".to_owned() };
     let accepted = writes.accept(caller(10), post, None).await.expect("accepted");
-    assert!(writes.readable(&accepted, Duration::from_secs(20)).await);
+    assert!(writes.readable(&accepted, AT_MOST).await);
     drop((running, lease));
 
     let chat = chat.without_events();

@@ -18,7 +18,7 @@ use jobs::messages::build_read_model;
 use jobs::messages::serve_reads::{ReadPorts, Reads};
 use jobs::messages::serve_writes::{self, LeasedIds, WritePorts, Writes};
 use jobs::messages::{Caller, EVENT_LOG, GroupMarker, MessagePorts, READABLE_LOG};
-use support::{Faults, Flaky, until};
+use support::{Faults, Flaky};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -135,7 +135,7 @@ impl Chat {
         let lease = Arc::clone(&ids).child(Arc::clone(&ports.state), backoff());
         let tree = Tree::new("process", vec![lease]).expect("a tree");
         let running = AbortOnDropHandle::new(tokio::spawn(tree.run(CancellationToken::new())));
-        until("a lease is held", async || ids.is_ready()).await;
+        ids.ready().await;
         (Arc::new(Writes::new(&ports, ids, settings())), running)
     }
 

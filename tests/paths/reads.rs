@@ -1,7 +1,5 @@
 //! `serve-reads` without its HTTP: exactly what the directory, the limit and the plan of now show.
 
-use std::time::Duration;
-
 use chat::visibility::Visibility;
 use chat::{
     LimitRow, Limits, MessageId, Organization, OrganizationId, Plan, Policy, Position, RunId, Standing, Timestamp,
@@ -10,11 +8,9 @@ use chat::{
 use jobs::messages::serve_reads::{PageQuery, ReadError, ReadPage, Reads};
 use jobs::messages::serve_writes::{Accepted, Write, Writes};
 use jobs::messages::{Caller, Forbidden};
+use support::waiting::AT_MOST;
 
 use crate::message_path::{Chat, OTHER_ROOM, ROOM, admin, caller};
-
-/// Long enough for the read model.
-const SOON: Duration = Duration::from_secs(20);
 
 async fn posted(writes: &Writes, many: usize) -> Vec<Accepted> {
     let mut accepted = Vec::new();
@@ -23,7 +19,7 @@ async fn posted(writes: &Writes, many: usize) -> Vec<Accepted> {
         accepted.push(writes.accept(caller(10), post, None).await.expect("accepted"));
     }
     let last = accepted.last().expect("a message");
-    assert!(writes.readable(last, SOON).await);
+    assert!(writes.readable(last, AT_MOST).await);
     accepted
 }
 
@@ -68,7 +64,7 @@ async fn pages_go_from_the_newest_to_the_oldest_without_what_was_deleted() {
     for deleted in [0, 7, 8, 24] {
         let message = accepted[deleted].message.expect("a message");
         let deletion = writes.accept(admin(11), Write::Delete { room: ROOM, message }, None).await.expect("accepted");
-        assert!(writes.readable(&deletion, SOON).await);
+        assert!(writes.readable(&deletion, AT_MOST).await);
     }
     let reads = chat.reads();
     let mut wanted: Vec<String> = (0..25).filter(|n| ![0, 7, 8, 24].contains(n)).map(|n| format!("text {n}")).collect();
@@ -135,13 +131,13 @@ async fn what_cannot_be_seen_is_told_by_its_reason() {
     let unknown = reads.message(caller(10), ROOM, message, None).await;
     assert!(matches!(unknown, Err(ReadError::NotFound)), "{unknown:?}");
     let _read_model = chat.read_model();
-    assert!(writes.readable(&accepted, SOON).await);
+    assert!(writes.readable(&accepted, AT_MOST).await);
     let read = reads.message(caller(10), ROOM, message, version).await.expect("a message");
     assert_eq!((read.body.as_str(), read.edited_at, read.author), ("text", None, Some(caller(10).account)));
     assert!(read.posted_at <= accepted.at && read.posted_at.plus_millis(100) >= accepted.at);
     let edit = Write::Edit { room: ROOM, message, body: "other".to_owned() };
     let edited = writes.accept(caller(10), edit, None).await.expect("accepted");
-    assert!(writes.readable(&edited, SOON).await);
+    assert!(writes.readable(&edited, AT_MOST).await);
     let read = reads.message(caller(10), ROOM, message, Some(edited.version)).await.expect("a message");
     assert_eq!((read.body.as_str(), read.edited_at), ("other", Some(edited.at)));
     for (who, room, wanted) in [
@@ -157,7 +153,7 @@ async fn what_cannot_be_seen_is_told_by_its_reason() {
     let other = reads.view_limit(caller(10), OrganizationId::from_bits(2)).await;
     assert!(matches!(other, Err(ReadError::Forbidden(Forbidden::OtherOrganization))), "{other:?}");
     let deletion = writes.accept(caller(10), Write::Delete { room: ROOM, message }, None).await.expect("accepted");
-    assert!(writes.readable(&deletion, SOON).await);
+    assert!(writes.readable(&deletion, AT_MOST).await);
     let deleted = reads.message(caller(10), ROOM, message, Some(deletion.version)).await;
     assert!(matches!(deleted, Err(ReadError::Deleted)), "{deleted:?}");
     let far = Some(Position::from_bits(u64::MAX));

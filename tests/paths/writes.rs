@@ -7,6 +7,7 @@ use chat::{AccountId, MessageId, Position, RoomId};
 use jobs::messages::Forbidden;
 use jobs::messages::serve_writes::{Accepted, BODY_BYTES_MAX, IdempotencyKey, Write, WriteError, Writes};
 use support::Faults;
+use support::waiting::AT_MOST;
 
 use crate::message_path::{Chat, MS, OTHER_ROOM, ROOM, admin, caller, settings};
 
@@ -236,7 +237,7 @@ async fn an_event_is_readable_once_the_read_model_has_it() {
     let accepted = writes.accept(caller(10), post("text"), None).await.expect("accepted");
     assert!(!writes.readable(&accepted, 200 * MS).await, "nobody makes it readable");
     let _read_model = chat.read_model();
-    assert!(writes.readable(&accepted, Duration::from_secs(20)).await);
+    assert!(writes.readable(&accepted, AT_MOST).await);
     let later = Accepted { version: Position::from_bits(accepted.version.get() + 1), ..accepted };
     assert!(!writes.readable(&later, Duration::ZERO).await);
 }

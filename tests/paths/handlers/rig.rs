@@ -9,6 +9,7 @@ use jobs::Ports;
 use jobs::limits::{StageSettings, Until, collect_rooms, extract_organizations, merge_newest, wait_until_finished};
 use support::oracle::{self, Answer};
 use support::place::{Open, Place, organizations_of, policy, stored_limits};
+use support::waiting::AT_MOST;
 use support::{SmallChat, until};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -108,7 +109,7 @@ impl Rig {
         let stop = CancellationToken::new();
         let run = run_id(name);
         let waited = wait_until_finished(&self.open.ports, &run, Until::Settled, &stop, |_| {});
-        let progress = tokio::time::timeout(Duration::from_secs(60), waited).await.expect("it ends").expect("progress");
+        let progress = tokio::time::timeout(AT_MOST, waited).await.expect("it ends").expect("progress");
         workers.stop().await;
         progress
     }

@@ -8,6 +8,7 @@ use chat::OrganizationId;
 use chat::ledger::State;
 use jobs::operate::OperateError;
 use jobs::operate::retry::{Selection, account, resend, survey, wait_until_terminal};
+use support::waiting::AT_MOST;
 use support::{Faults, Flaky, until};
 use tokio_util::sync::CancellationToken;
 
@@ -45,7 +46,7 @@ async fn what_failed_is_done_again_once_however_often_it_is_delivered() {
     let stop = CancellationToken::new();
     let run = run_id("daily");
     let waited = wait_until_terminal(&rig.open.ports, &run, &ids, &stop);
-    tokio::time::timeout(Duration::from_secs(60), waited).await.expect("it ends").expect("waited");
+    tokio::time::timeout(AT_MOST, waited).await.expect("it ends").expect("waited");
     until("both queues are empty", async || rig.queued().await == 0).await;
     workers.stop().await;
     let found = account(&rig.open.ports, &run_id("daily"), &ids, 3, |_| {}).await.expect("an account");

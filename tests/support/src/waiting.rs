@@ -5,7 +5,7 @@ use std::io::Write;
 use std::time::Duration;
 
 /// How long a condition may take to come true: far longer than it does on a busy machine.
-const AT_MOST: Duration = Duration::from_secs(600);
+pub const AT_MOST: Duration = Duration::from_secs(600);
 const POLL: Duration = Duration::from_millis(5);
 
 /// Looks at `condition` until it holds. Panics with `what` when it never does.

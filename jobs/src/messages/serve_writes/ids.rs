@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chat::{Epoch, MessageId, MessageIds, NoId, Timestamp, WriterNumber};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use worker::supervisor::{Child, Phase, Policy, RestartLimit};
 use worker::{Backoff, Cause, Lease, State};
@@ -31,6 +32,8 @@ pub enum IdError {
 pub struct LeasedIds {
     epoch: Epoch,
     held: Mutex<Option<Held>>,
+    /// Told whenever a lease is taken.
+    taken: Notify,
 }
 
 #[derive(Debug)]
@@ -42,7 +45,7 @@ struct Held {
 impl LeasedIds {
     /// None yet: see [`LeasedIds::child`].
     pub fn new(epoch: Epoch) -> Self {
-        Self { epoch, held: Mutex::new(None) }
+        Self { epoch, held: Mutex::new(None), taken: Notify::new() }
     }
 
     /// The next id.
@@ -56,6 +59,17 @@ impl LeasedIds {
     pub fn is_ready(&self) -> bool {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         held.as_ref().is_some_and(|held| Instant::now() < held.valid_until)
+    }
+
+    /// Waits until a lease is held.
+    pub async fn ready(&self) {
+        loop {
+            let taken = self.taken.notified();
+            if self.is_ready() {
+                return;
+            }
+            taken.await;
+        }
     }
 
     /// Takes a lease and renews it until stopped; then gives it back.
@@ -93,6 +107,7 @@ impl LeasedIds {
         let ids = MessageIds::new(self.epoch, WriterNumber::new(lease.number())?);
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         *held = Some(Held { ids, valid_until: lease.valid_until() });
+        self.taken.notify_waiters();
         Ok(())
     }
 

@@ -9,9 +9,8 @@ use tokio::time::{Instant, sleep};
 
 use super::feed::organization_of;
 use super::{Answer, Feed, FeedEvent, Served, What};
+use crate::waiting::AT_MOST;
 
-/// How long anything may take until it is accepted or readable, with services killed meanwhile.
-const PATIENCE: Duration = Duration::from_secs(120);
 /// How long to wait before a request is repeated.
 const AGAIN_AFTER: Duration = Duration::from_millis(30);
 
@@ -73,7 +72,7 @@ async fn one(served: &Served, key: &str, event: &FeedEvent, pushed: &mut Pushed)
     };
     let token = served.token(account, organization_of(account), is_admin);
     let headers = [("authorization", &*format!("Bearer {token}")), ("idempotency-key", key)];
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + AT_MOST;
     let accepted = loop {
         let answer = served.writes.send(method, &path, &headers, body.as_ref()).await;
         match &answer {
@@ -111,7 +110,7 @@ impl Pushed {
 
 /// All messages of a room, newest first, once the event of this version can be read.
 async fn read(served: &Served, token: &str, room: u64, version: &str) -> Vec<(u64, u64, String, bool)> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + AT_MOST;
     let mut path = format!("/v1/rooms/{room}/messages?limit=100&min_version={version}");
     let mut messages = Vec::new();
     loop {
