@@ -85,7 +85,7 @@ async fn limits_are_kept_live_and_built_by_a_replay(server: SqlServer) {
     };
     let (pushed, ()) = tokio::join!(push(&served, &feed, 4), killing);
     pushed.check(&served, &feed).await;
-    program.run("reconcile --settle 30s").exits(0);
+    program.reconciles();
     let limits = program.run("limits export").exits(0).out;
     let limited = limits.lines().find(|line| line.contains(",10,")).expect("somebody has the newest 10");
     let organization = limited.split(',').next().expect("an id");
@@ -100,7 +100,7 @@ async fn limits_are_kept_live_and_built_by_a_replay(server: SqlServer) {
     program.run(&format!("organizations set-plan {organization} free --reason ended")).exits(0);
     let after_both = ["computed", "released"].map(str::to_owned);
     until("it is limited again", async || causes().starts_with(&after_both)).await;
-    program.run("reconcile --settle 30s").exits(0);
+    program.reconciles();
 
     program.run("replay --limits").exits(75).says(&["stop follow-limits first"]);
     assert_eq!(served.stop(FOLLOW), Some(0));
@@ -114,7 +114,7 @@ async fn limits_are_kept_live_and_built_by_a_replay(server: SqlServer) {
         shards["shards"][0]["lag_records"] == 0 && shards["shards"][0]["has_caught_up"] == true
     })
     .await;
-    program.run("reconcile --settle 30s").exits(0);
+    program.reconciles();
     assert_eq!(served.stop(FOLLOW), Some(0));
 }
 

@@ -51,7 +51,7 @@ async fn a_real_feed_pushed_over_http_is_read_back() {
     let (pushed, ()) = tokio::join!(push(&served, &feed, 32), killing);
     pushed.check(&served, &feed).await;
     // Of the process that was killed the lease holds for a while yet.
-    program.run("reconcile --settle 20s").exits(0);
+    program.reconciles();
     let shards = program.run("status --shards").exits(0).out;
     assert!(shards.contains("follows"), "{shards}");
     let limits = program.run("limits export").exits(0).out;
@@ -178,8 +178,9 @@ async fn follow_limits_goes_on_from_a_replay_of_the_log() {
     let dry = program.run("replay --limits --dry-run").exits(0);
     super::check_table(&dry);
     assert!(dry.out.contains("nothing was saved"), "{}", dry.out);
+    let is_followed = async || program.run("replay --limits").code == Some(75);
     served.start(FOLLOW);
-    until("somebody follows", async || program.run("replay --limits").code == Some(75)).await;
+    until("somebody follows", is_followed).await;
     program.run("replay --limits").exits(75).says(&["shard 0 is followed: stop follow-limits first"]);
     assert_eq!(served.stop(FOLLOW), Some(0));
     let replayed = program.run("replay --limits --json").exits(0).json();
@@ -189,7 +190,8 @@ async fn follow_limits_goes_on_from_a_replay_of_the_log() {
     super::check_table(&table);
     assert!(table.out.contains("start follow-limits: it goes on from here"), "{}", table.out);
     served.start(FOLLOW);
-    program.run("reconcile --settle 5s").exits(0);
+    until("somebody follows again", is_followed).await;
+    program.reconciles();
     let limits = program.run("limits export").exits(0).out;
     assert!(limits.lines().any(|line| line.contains(",10,")), "somebody has the newest 10: {limits}");
     assert_eq!(served.stop(FOLLOW), Some(0));

@@ -4,6 +4,10 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
+use tokio::time::Instant;
+
+use crate::waiting::AT_MOST;
+
 /// The binary, for one data directory.
 #[derive(Clone, Debug)]
 pub struct Program {
@@ -55,6 +59,19 @@ impl Program {
     /// Runs to the end.
     pub fn run_with<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Ended {
         self.command(arguments).output().expect("the binary starts").into()
+    }
+
+    /// Compares limits until nothing differs any more: who follows may have to wait for a lease, and to catch up.
+    #[track_caller]
+    pub fn reconciles(&self) {
+        let deadline = Instant::now() + AT_MOST;
+        loop {
+            let ended = self.run("reconcile --settle 1s");
+            if ended.code != Some(4) || Instant::now() >= deadline {
+                ended.exits(0);
+                return;
+            }
+        }
     }
 
     /// Starts and goes on. Its output is thrown away, so that it can never block on it.
