@@ -1,9 +1,9 @@
 //! `lanner replay --limits` over the embedded adapters: what is built from the log is what a plain sort of everything says, and
 //! `follow-limits` goes on from it.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, UNIX_EPOCH};
 
 use async_trait::async_trait;
@@ -17,6 +17,7 @@ use jobs::limits::follow_limits::replay::{Replay, ReplayError, Replayed, StartAt
 use jobs::limits::follow_limits::{self, FollowPorts};
 use jobs::messages::readable_record;
 use support::{Faults, until};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use worker::log::{Appended, Bounds, LogLimits, LogRecord, Missing, Place, Polled};
@@ -62,7 +63,7 @@ fn days_ago(days: f64) -> Timestamp {
 }
 
 fn asked(from: StartAt) -> Replay {
-    Replay { from, check: 100, is_dry_run: false, shards: 1, lease_lives_for: 600 * MS }
+    Replay { from, check: 100, is_dry_run: false, shards: 1, lease_lives_for: 60_000 * MS }
 }
 
 /// The log of what is readable with its records appended when their events happened, and without those below `first`.
@@ -358,23 +359,56 @@ async fn while_a_shard_is_followed_nothing_is_saved_and_a_dry_run_writes_nothing
     assert_eq!(left, [&[set(1), set(2)][..], &places].concat(), "no lease is left");
 }
 
+/// A store that answers nobody before it may.
+struct Waiting {
+    inner: Arc<dyn LiveIds>,
+    may: Semaphore,
+}
+
+#[async_trait]
+impl LiveIds for Waiting {
+    async fn newest(&self, requests: &[PageRequest]) -> PortResult<Pages> {
+        let _may = self.may.acquire().await.expect("open");
+        self.inner.newest(requests).await
+    }
+
+    fn access(&self) -> Access {
+        self.inner.access()
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_lease_is_held_while_it_works() {
     let history = twenty_days(355).await;
     let ports = ports(&history, BTreeMap::new());
-    // A difference makes it look again for 6 s, ten times as long as a lease lives.
-    unheard_of(&history).await;
-    let asked = asked(StartAt::Beginning);
-    let work = run(&ports, &asked);
+    let store = Arc::new(Waiting { inner: Arc::clone(&ports.live_ids), may: Semaphore::new(0) });
+    let ports = FollowPorts { live_ids: Arc::clone(&store) as Arc<dyn LiveIds>, ..ports };
+    let asked = Replay { lease_lives_for: 9_000 * MS, ..asked(StartAt::Beginning) };
+    let state = &history.chat.state;
     let tried = async {
-        tokio::time::sleep(Duration::from_secs(3)).await;
-        Lease::take_number(&history.chat.state, "follow-limits/of1", 0, MS).await.expect("a state").is_some()
+        let (taken, versions) = (AtomicBool::new(false), Mutex::new(BTreeSet::new()));
+        // The fifth is written when the first would be over.
+        until("the lease is renewed", async || {
+            let leases = state.list("follow-limits/of1", None, 1).await.expect("a state");
+            if !leases.is_empty() && take_for_a_moment(state).await {
+                taken.store(true, Ordering::Relaxed);
+            }
+            let mut versions = versions.lock().expect("versions");
+            versions.extend(leases.iter().map(|lease| lease.version.bits()));
+            versions.len() == 5
+        })
+        .await;
+        store.may.add_permits(Semaphore::MAX_PERMITS);
+        taken.into_inner()
     };
-    let (replayed, taken) = tokio::join!(work, tried);
+    let (replayed, taken) = tokio::join!(run(&ports, &asked), tried);
     assert!(!taken, "somebody else could take it");
-    assert!(!replayed.expect("replayed").saved);
-    let free = Lease::take_number(&history.chat.state, "follow-limits/of1", 0, MS).await.expect("a state");
-    assert!(free.is_some(), "it is given back");
+    assert!(replayed.expect("replayed").saved);
+    assert!(take_for_a_moment(state).await, "it is given back");
+}
+
+async fn take_for_a_moment(state: &dyn State) -> bool {
+    Lease::take_number(state, "follow-limits/of1", 0, MS).await.expect("a state").is_some()
 }
 
 /// A message that no event told, in a room of organization 1.
@@ -466,6 +500,8 @@ async fn killed_at_any_write_or_interrupted_follow_limits_goes_on_and_is_right()
         let kept = async |family| history.chat.state.list(family, None, 10).await.expect("records").len();
         let (places, sets) = (kept("follow-limits-place/").await, kept("follow-limits-set/").await);
         assert!(!is_first || places == 0 || sets == 2, "a place stands before its sets: call {call}");
+        // The lease of who died ends by itself: that is not waited for.
+        history.chat.state.delete("follow-limits/of1/0", None).await.expect("a state");
         history.event().await;
         let _following = history.follow(settings(0, 1), &Faults::new(call, 0));
         history.check().await;

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
+use futures::future::try_join_all;
+use tokio::time::{Instant, sleep, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use crate::state::{Expected, RecordVersion, State, StateError, Write};
 
@@ -117,6 +120,40 @@ impl Lease {
         Ok(())
     }
 
+    /// What `work` answers, while `leases` are renewed beside it: at the same time and not in between, because either may hold what the
+    /// other waits for, such as the only connection to the store. A renewal that fails for now is tried again while the lease is valid.
+    ///
+    /// # Errors
+    ///
+    /// When a lease is over, or cannot be renewed: `work` is let go at that moment.
+    pub async fn hold<T>(
+        leases: &mut [Self],
+        state: &dyn State,
+        work: impl Future<Output = T>,
+    ) -> Result<T, RenewError> {
+        let done = CancellationToken::new();
+        let worked = async {
+            let answer = work.await;
+            done.cancel();
+            Ok(answer)
+        };
+        // A renewal that is under way when the work is done comes to its end: whoever gives the lease back knows its record.
+        let (answer, ()) = tokio::try_join!(worked, renew_until(&done, leases, state))?;
+        Ok(answer)
+    }
+
+    /// Renews it if that can be done now; `Ok` while it is valid.
+    async fn renew_in_time(&mut self, state: &dyn State) -> Result<(), RenewError> {
+        match timeout_at(self.valid_until, self.renew(state)).await {
+            Ok(Err(RenewError::State(error))) if error.is_temporary() && self.is_valid() => {
+                warn!(name = self.name, number = self.number, %error, "the lease was not renewed: it is tried again");
+                Ok(())
+            }
+            Ok(renewed) => renewed,
+            Err(_) => Err(RenewError::Lost { name: self.name.clone(), number: self.number }),
+        }
+    }
+
     /// Gives it back, so that another can take it at once.
     pub async fn release(self, state: &dyn State) -> Result<(), StateError> {
         match state.delete(&key(&self.name, self.number), Some(self.version)).await {
@@ -124,6 +161,14 @@ impl Lease {
             released => released,
         }
     }
+}
+
+async fn renew_until(done: &CancellationToken, leases: &mut [Lease], state: &dyn State) -> Result<(), RenewError> {
+    let Some(every) = leases.iter().map(Lease::renew_every).min() else { return Ok(()) };
+    while done.run_until_cancelled(sleep(every)).await.is_some() {
+        try_join_all(leases.iter_mut().map(|lease| lease.renew_in_time(state))).await?;
+    }
+    Ok(())
 }
 
 fn key(name: &str, number: u32) -> String {

@@ -52,13 +52,12 @@ pub(super) const SAVE_MAX: usize = 64;
 /// Runs until stopped, or until something fails that another run may do better.
 pub(super) async fn run(ports: FollowPorts, settings: Settings, context: Context) -> Result<(), Cause> {
     let Some(mut lease) = leased(&ports, &settings, &context).await? else { return Ok(()) };
-    let began = context.stop.run_until_cancelled(begin(&ports, &settings, &context, &mut lease)).await;
-    let (started, mut consumer) = match began {
-        Some(Ok(began)) => began,
+    let (started, mut consumer) = match begin(&ports, &settings, &context, &mut lease).await {
+        Ok(Some(began)) => began,
         // Nothing is under way: whoever comes next need not wait.
         ended => {
             let released = lease.release(&*ports.state).await.map_err(state_failed);
-            return ended.transpose().and(released);
+            return ended.and(released);
         }
     };
     let mut follower = Follower::new(ports, settings, lease, started)?;
@@ -101,24 +100,17 @@ async fn leased(ports: &FollowPorts, settings: &Settings, context: &Context) -> 
     Ok(None)
 }
 
-/// Reads what there is, renewing the lease.
+/// Reads what there is, renewing the lease beside it. `None` when it was stopped before.
 async fn begin(
     ports: &FollowPorts,
     settings: &Settings,
     context: &Context,
     lease: &mut Lease,
-) -> Result<(Started, Box<dyn LogConsumer>), Cause> {
+) -> Result<Option<(Started, Box<dyn LogConsumer>)>, Cause> {
     let n = policy_now(ports)?.n();
-    let started = start(ports, settings, n, &context.pulse);
-    tokio::pin!(started);
-    loop {
-        tokio::select! {
-            started = &mut started => return started,
-            () = tokio::time::sleep(lease.renew_every()) => {
-                lease.renew(&*ports.state).await.map_err(renew_failed)?;
-            }
-        }
-    }
+    let started = context.stop.run_until_cancelled(start(ports, settings, n, &context.pulse));
+    let held = Lease::hold(std::slice::from_mut(lease), &*ports.state, started).await;
+    held.map_err(renew_failed)?.transpose()
 }
 
 fn renew_failed(error: RenewError) -> Cause {

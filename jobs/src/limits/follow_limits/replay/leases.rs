@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use worker::{Lease, RenewError, State};
+use worker::{Lease, State};
 
 use super::ReplayError;
 use crate::limits::follow_limits::leases::{self, Taken};
@@ -10,13 +10,12 @@ use crate::limits::follow_limits::leases::{self, Taken};
 pub(super) struct Leases<'a> {
     state: &'a dyn State,
     held: Vec<Lease>,
-    renew_every: Duration,
 }
 
 impl<'a> Leases<'a> {
     /// Takes all of them, or none.
     pub(super) async fn take(state: &'a dyn State, shards: u32, lives_for: Duration) -> Result<Self, ReplayError> {
-        let mut leases = Self { state, held: Vec::new(), renew_every: lives_for / 3 };
+        let mut leases = Self { state, held: Vec::new() };
         match leases.take_all(shards, lives_for).await {
             Ok(()) => Ok(leases),
             Err(error) => {
@@ -41,26 +40,7 @@ impl<'a> Leases<'a> {
         &mut self,
         work: impl Future<Output = Result<T, ReplayError>>,
     ) -> Result<T, ReplayError> {
-        tokio::pin!(work);
-        loop {
-            tokio::select! {
-                answer = &mut work => return answer,
-                () = tokio::time::sleep(self.renew_every) => self.renew().await?,
-            }
-        }
-    }
-
-    async fn renew(&mut self) -> Result<(), ReplayError> {
-        for lease in &mut self.held {
-            match lease.renew(self.state).await {
-                // It may be better next time, while the lease is valid.
-                Err(RenewError::State(error)) if error.is_temporary() && lease.is_valid() => {
-                    tracing::warn!(shard = lease.number(), %error, "the lease was not renewed: it is tried again");
-                }
-                renewed => renewed?,
-            }
-        }
-        Ok(())
+        Lease::hold(&mut self.held, self.state, work).await?
     }
 
     /// Gives them back. What is not given back ends by itself.
