@@ -226,7 +226,9 @@ fn tell(app: &App, before: &Known, change: &PlanChange, dry_run: bool) -> Result
         return Ok(());
     }
     let limit = before.stored.as_ref().map_or("none", limited_by);
-    let after = if change.released.is_some() { "released" } else { limit };
+    // Also where it is `follow-limits` that has released it.
+    let has_ended = before.limit().is_some() && !new.plan.is_limited();
+    let after = if has_ended || change.released.is_some() { "released" } else { limit };
     let row = |name: &str, old: String, new: String| {
         let mark = if old == new { "" } else { "*" };
         vec![name.to_owned(), mark.to_owned(), old, new]

@@ -1,12 +1,13 @@
 //! What `follow-limits` adds to the history of boundaries: what follows a change of plan, once, whoever dies when.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use chat::ledger::HistoryEntry;
 use chat::{
-    AccountId, ChangeCursor, Directory, Ledger, Limits, MessageId, Organization, OrganizationId, Participant, Plan,
-    PortResult, RoomId, RunId,
+    AccountId, ChangeCursor, Directory, Ledger, LimitRow, Limits, MessageId, Organization, OrganizationId, Participant,
+    Plan, PortResult, PutOutcome, RoomId, RunId, Timestamp, Version,
 };
 use embedded::SqliteDirectory;
 use jobs::limits::follow_limits::FollowPorts;
@@ -231,6 +232,68 @@ async fn a_release_that_comes_late_leaves_the_limit_of_the_plan_after_it() {
     let chat = &case.history.chat;
     assert_eq!(release_at_once(&chat.limits, &chat.ledger, &paid, &run).await.expect("an answer"), None);
     case.check().await;
+}
+
+/// Limits whose every put finds that somebody else has just written.
+struct Beaten<'a> {
+    limits: &'a dyn Limits,
+    first: Mutex<VecDeque<LimitRow>>,
+}
+
+#[async_trait]
+impl Limits for Beaten<'_> {
+    async fn put(&self, rows: &[LimitRow]) -> PortResult<Vec<PutOutcome>> {
+        let first = self.first.lock().expect("rows").pop_front();
+        if let Some(row) = first {
+            let outcome = self.limits.put(&[row]).await?;
+            assert!(matches!(outcome[..], [PutOutcome::Stored { .. }]), "{outcome:?}");
+        }
+        self.limits.put(rows).await
+    }
+
+    async fn get(&self, organizations: &[OrganizationId]) -> PortResult<Vec<Option<LimitRow>>> {
+        self.limits.get(organizations).await
+    }
+
+    async fn page(&self, after: Option<OrganizationId>, limit: usize) -> PortResult<Vec<LimitRow>> {
+        self.limits.page(after, limit).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_and_who_follows_release_at_once_and_one_of_them_has_done_it() {
+    let mut case = Case::new(7).await;
+    let _read_model = case.history.chat.read_model();
+    {
+        let _following = case.history.follow(settings(0, 1), &followed_well());
+        case.changed(None, Plan::Free).await;
+    }
+    let before = case.boundary().await;
+    case.set_plan(Plan::Paid).await;
+    let chat = &case.history.chat;
+    let organization = case.known().await;
+    let stored = chat.limits.get(&[case.organization]).await.expect("limits").pop().flatten().expect("a limit");
+    let later = |ms, run: &str| {
+        let Version { as_of, collected_at, .. } = stored.version;
+        let version = Version {
+            plan_version: organization.plan_version,
+            as_of: as_of.plus_millis(ms),
+            collected_at: collected_at.plus_millis(ms),
+        };
+        (version, RunId::new(run).expect("an id"), Timestamp::now())
+    };
+    // A limit that was on its way, ahead of this clock; then the release of who follows.
+    let (version, run, computed_at) = later(60_000, "live-00");
+    let moved = LimitRow { version, run, computed_at, ..stored.clone() };
+    let (version, run, at) = later(120_000, "live-plan-00");
+    let first = Mutex::new(VecDeque::from([moved, stored.release(version, run, at)]));
+    let beaten = Beaten { limits: &chat.limits, first };
+    let run = RunId::new(format!("{SET_PLAN}-2026-11-23T00:00:00Z")).expect("an id");
+    let answer = release_at_once(&beaten, &chat.ledger, &organization, &run).await;
+    assert_eq!(answer.expect("released"), None, "it was the other who did it");
+    let entries = case.entries().await;
+    let last = entries.last().expect("it is in the history");
+    assert_eq!((last.old, last.new, last.cause.as_str(), entries.len()), (before, None, "released", 2), "{entries:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

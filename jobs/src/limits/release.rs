@@ -7,6 +7,9 @@ use chat::{
 
 use super::history::history_row;
 
+/// How often a release is tried whose row others write meanwhile.
+const ROUNDS: usize = 8;
+
 /// Marks `row` as released, under a version that a result still on its way does not reach. Answers what is stored then, if it is this.
 pub(super) async fn release(
     limits: &dyn Limits,
@@ -41,27 +44,31 @@ pub async fn release_at_once(
     organization: &Organization,
     run: &RunId,
 ) -> PortResult<Option<LimitRow>> {
-    let stored = limits.get(&[organization.id]).await?.into_iter().next().flatten();
-    let is_of_newer_plan = |row: &LimitRow| row.version.plan_version > organization.plan_version;
-    let Some(stored) = stored.filter(|row| !is_of_newer_plan(row)) else { return Ok(None) };
-    let (before, now) = match stored.standing {
-        Standing::Released => (None, stored),
-        Standing::NoCountLimit | Standing::Limited(_) => {
-            // Whoever wrote it may have died before it came to the history. The release does not wait for that.
-            if let Some(row) = history_row(&stored)
-                && let Err(error) = ledger.add_history(&[row]).await
-            {
-                tracing::warn!(organization = %organization.id, %error, "the history may lack what is released now");
+    for _ in 0..ROUNDS {
+        let stored = limits.get(&[organization.id]).await?.into_iter().next().flatten();
+        let is_of_newer_plan = |row: &LimitRow| row.version.plan_version > organization.plan_version;
+        let Some(stored) = stored.filter(|row| !is_of_newer_plan(row)) else { return Ok(None) };
+        let (before, now) = match stored.standing {
+            Standing::Released => (None, Some(stored)),
+            Standing::NoCountLimit | Standing::Limited(_) => {
+                // Whoever wrote it may have died before it came to the history. The release does not wait for that.
+                if let Some(row) = history_row(&stored)
+                    && let Err(error) = ledger.add_history(&[row]).await
+                {
+                    tracing::warn!(organization = %organization.id, %error, "the history may lack what is released now");
+                }
+                let now = release(limits, &stored, organization, run, Timestamp::now()).await?;
+                (Some(stored), now)
             }
-            let now = release(limits, &stored, organization, run, Timestamp::now()).await?;
-            let beaten = || PortError::Conflict { what: format!("the limit of organization {}", organization.id) };
-            (Some(stored), now.ok_or_else(beaten)?)
+        };
+        // Somebody else has written it in between, which may be this release, too.
+        let Some(now) = now else { continue };
+        if let Some(row) = history_row(&now) {
+            ledger.add_history(&[row]).await?;
         }
-    };
-    if let Some(row) = history_row(&now) {
-        ledger.add_history(&[row]).await?;
+        return Ok(before);
     }
-    Ok(before)
+    Err(PortError::Conflict { what: format!("the limit of organization {}: others keep writing it", organization.id) })
 }
 
 /// Releases the organization's limit, if one is stored: its plan no longer limits. Answers the row that was released, or the
